@@ -1,0 +1,47 @@
+"""Training data for reasoning models as one Apache Beam dataflow.
+
+The command line is `beam-sdg`; this is what a pipeline of one's own is built from.
+"""
+
+from transforms.ask import Ask  # first: it imports Beam without its warning
+
+from beam_sdg.version import __version__  # isort: skip
+from transforms.cross_join import SampleCrossJoin
+from transforms.engines.endpoint import Endpoint
+from transforms.engines.engine import Sampling
+from transforms.engines.rehearsal import Rehearsal
+from transforms.errors import (
+    EngineDown,
+    InputError,
+    RowsLost,
+    RunError,
+    SdgError,
+    UsageError,
+)
+from transforms.outcome import Outcome
+from transforms.reading import Fault, Structured, Text
+from transforms.records import Answered, Call, Pair, Problem, Reject
+
+__all__ = [
+    "Answered",
+    "Ask",
+    "Call",
+    "Endpoint",
+    "EngineDown",
+    "Fault",
+    "InputError",
+    "Outcome",
+    "Pair",
+    "Problem",
+    "Rehearsal",
+    "Reject",
+    "RowsLost",
+    "RunError",
+    "SampleCrossJoin",
+    "Sampling",
+    "SdgError",
+    "Structured",
+    "Text",
+    "UsageError",
+    "__version__",
+]

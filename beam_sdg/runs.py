@@ -1,0 +1,252 @@
+"""Runs: stages grouped into phases, each a Beam pipeline whose results are published whole.
+
+    store/<ask>/…                                 answers, as they arrive
+    stages/<stage>/<fingerprint>/rows-….parquet   a stage's rows
+                                 rejects-….parquet
+                                 counts.json      of a source: rows read, rows usable
+                                 stage.json       written last: the stage is published
+
+A stage's fingerprint hashes its settings and its inputs' fingerprints, so a published stage with
+the same one is not run again, and a changed setting re-runs that stage and those after it.
+"""
+
+import dataclasses
+import functools
+import itertools
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+import pydantic
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+from beam_sdg.shards import (
+    ReadShards,
+    WriteShards,
+    column_values,
+    row_count,
+    shard_path,
+    write_whole,
+)
+from beam_sdg.version import __version__
+from transforms.codec import canonical_json
+from transforms.engines.engine import Engine
+from transforms.errors import RowsLost, RunError, explained
+from transforms.outcome import SourceOutcome
+from transforms.records import Reject
+from transforms.seeding import digest
+
+_log = logging.getLogger(__name__)
+
+
+class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """What a published stage is, and how many rows it took and made.
+
+    `counts` says for a source how many rows were `read` and how many of them were `usable`.
+    """
+
+    stage: str
+    fingerprint: str
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    rows_in: int
+    rows: int
+    rejects: dict[str, int]
+    counts: dict[str, int]
+
+    @property
+    def not_sampled(self) -> int:
+        """How many usable rows of a source were left out by its limit."""
+        return self.counts["usable"] - self.rows if self.counts else 0
+
+
+Verify = Callable[[Sequence[StageManifest], StageManifest], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One named step of a recipe.
+
+    `transform` takes a pipeline, a collection or a tuple of collections, as there are `inputs`,
+    and makes an `Outcome`, or a `SourceOutcome` where there are none. `settings` is all that
+    decides its rows beside its inputs. `verify` may raise on the manifests of its inputs and its
+    own, before anything after it is run.
+    """
+
+    name: str
+    transform: beam.PTransform
+    row_type: type
+    settings: Mapping[str, Any]
+    inputs: tuple[str, ...] = ()
+    engine: Engine | None = None
+    verify: Verify | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The stages of a recipe, and where and how to run them."""
+
+    stages: tuple[Stage, ...]
+    work_dir: str
+    seed: int
+    num_shards: int
+    options: PipelineOptions
+
+    def execute(self) -> list[StageManifest]:
+        """Run what is not published yet; the manifests of all stages, in order.
+
+        Raises:
+            SdgError: one line on what went wrong. What was published and answered stays.
+        """
+        done: dict[str, StageManifest] = {}
+        for phase in self.phases():
+            missing = list(itertools.dropwhile(self._is_published, phase))
+            if missing:
+                self._run_phase(missing)
+            for stage in phase:
+                if stage in missing:
+                    self._publish(stage, done)
+                done[stage.name] = self._manifest(stage)
+        return list(done.values())
+
+    def phases(self) -> list[list[Stage]]:
+        """Consecutive stages that use the same engine, or none."""
+        by_engine = itertools.groupby(self.stages, key=lambda stage: stage.engine)
+        return [list(stages) for _, stages in by_engine]
+
+    @functools.cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Each stage's fingerprint, by its name."""
+        found: dict[str, str] = {}
+        for stage in self.stages:
+            found[stage.name] = digest(
+                __version__,
+                stage.name,
+                canonical_json(stage.settings),
+                stage.engine.identity() if stage.engine else "",
+                self.seed,
+                self.num_shards,
+                *(found[name] for name in stage.inputs),
+            )[:16]
+        return found
+
+    def shards_of(self, stage: str, kind: str) -> list[str]:
+        """The files of a stage's `rows` or `rejects`."""
+        prefix = self._prefix(stage, kind)
+        return [shard_path(prefix, shard, self.num_shards) for shard in range(self.num_shards)]
+
+    def _folder(self, stage: str) -> str:
+        return f"{self.work_dir}/stages/{stage}/{self.fingerprints[stage]}"
+
+    def _prefix(self, stage: str, kind: str) -> str:
+        return f"{self._folder(stage)}/{kind}"
+
+    def _is_published(self, stage: Stage) -> bool:
+        return FileSystems.exists(f"{self._folder(stage.name)}/stage.json")
+
+    def _manifest(self, stage: Stage) -> StageManifest:
+        with FileSystems.open(f"{self._folder(stage.name)}/stage.json") as file:
+            return StageManifest.model_validate_json(file.read())
+
+    def _run_phase(self, stages: Sequence[Stage]) -> None:
+        names = ", ".join(stage.name for stage in stages)
+        engine = stages[0].engine
+        _log.info("running %s%s", names, f" with {engine.model}" if engine else "")
+        for stage in stages:
+            if not FileSystems.exists(self._folder(stage.name)):
+                FileSystems.mkdirs(self._folder(stage.name))
+        for shards in self._slices(stages):
+            try:
+                with beam.Pipeline(options=self.options) as pipeline:
+                    self._wire(pipeline, stages, shards)
+            except Exception as error:  # a runner's own, with the worker's as text
+                raise explained(error) or RunError(
+                    f"{names} failed: {_last_line(error)}; --debug shows where"
+                ) from error
+
+    def _slices(self, stages: Sequence[Stage]) -> list[tuple[int, ...]]:
+        """The shards to run together: one at a time where one process's memory holds them all."""
+        every = tuple(range(self.num_shards))
+        in_process = self.options.view_as(StandardOptions).runner == "FnApiRunner"
+        row_by_row = all(len(stage.inputs) == 1 for stage in stages)
+        return [(shard,) for shard in every] if in_process and row_by_row else [every]
+
+    def _wire(
+        self, pipeline: beam.Pipeline, stages: Sequence[Stage], shards: tuple[int, ...]
+    ) -> None:
+        row_types = {stage.name: stage.row_type for stage in self.stages}
+        rows: dict[str, Any] = {}
+        for stage in stages:
+            for name in stage.inputs:
+                if name not in rows:
+                    rows[name] = pipeline | f"Read_{name}" >> ReadShards(
+                        self._prefix(name, "rows"), row_types[name], shards, self.num_shards
+                    )
+            inputs = tuple(rows[name] for name in stage.inputs)
+            into = pipeline if not inputs else inputs[0] if len(inputs) == 1 else inputs
+            outcome = into | stage.name >> stage.transform
+            rows[stage.name] = outcome.rows
+            for kind, record_type in (("rows", stage.row_type), ("rejects", Reject)):
+                _ = getattr(outcome, kind) | f"Write_{stage.name}_{kind}" >> WriteShards(
+                    self._prefix(stage.name, kind), record_type, shards, self.num_shards, self.seed
+                )
+            if isinstance(outcome, SourceOutcome):
+                _ = (
+                    outcome.counts
+                    | f"Gather_{stage.name}_counts" >> beam.combiners.ToDict()
+                    | f"Write_{stage.name}_counts"
+                    >> beam.Map(_write_json, f"{self._folder(stage.name)}/counts.json")
+                )
+
+    def _publish(self, stage: Stage, done: Mapping[str, StageManifest]) -> None:
+        """Count a stage's rows, make sure that none is missing, and publish it."""
+        inputs = [done[name] for name in stage.inputs]
+        counts = {} if inputs else self._counts(stage.name)
+        reasons = Counter(_reasons(self.shards_of(stage.name, "rejects")))
+        manifest = StageManifest(
+            stage=stage.name,
+            fingerprint=self.fingerprints[stage.name],
+            settings=json.loads(canonical_json(stage.settings)),
+            inputs={name: self.fingerprints[name] for name in stage.inputs},
+            rows_in=counts["read"] if counts else sum(made.rows for made in inputs),
+            rows=sum(row_count(path) for path in self.shards_of(stage.name, "rows")),
+            rejects=dict(sorted(reasons.items())),
+            counts=counts,
+        )
+        _check_conservation(manifest)
+        if stage.verify is not None:
+            stage.verify(inputs, manifest)
+        _write_json(manifest.model_dump(mode="json"), f"{self._folder(stage.name)}/stage.json")
+
+    def _counts(self, stage: str) -> dict[str, int]:
+        with FileSystems.open(f"{self._folder(stage)}/counts.json") as file:
+            return json.loads(file.read())
+
+
+def _check_conservation(manifest: StageManifest) -> None:
+    """Inputs = rows + rejects + rows not sampled, for every stage but a join of several inputs."""
+    if len(manifest.inputs) > 1:
+        return
+    accounted = manifest.rows + sum(manifest.rejects.values()) + manifest.not_sampled
+    if manifest.rows_in != accounted or manifest.not_sampled < 0:
+        raise RowsLost(
+            f"stage {manifest.stage} took {manifest.rows_in} rows and accounts for {accounted}: "
+            f"{manifest.rows} rows, rejects {manifest.rejects}; this is a bug, please report it"
+        )
+
+
+def _reasons(paths: Iterable[str]) -> Iterable[str]:
+    return itertools.chain.from_iterable(column_values(path, "reason") for path in paths)
+
+
+def _write_json(content: Mapping[str, Any], path: str) -> None:
+    write_whole(path, json.dumps(content, indent=2, sort_keys=True).encode() + b"\n")
+
+
+def _last_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,138 @@
+"""Typed datasets in Parquet shards: the same records always make the same bytes.
+
+A record is in shard hash(id) mod n, and a shard is sorted by hash(seed, id), so neither the order
+of arrival nor the number of workers shows in a file.
+"""
+
+import dataclasses
+import io
+import os
+import socket
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from transforms.codec import arrow_schema, from_row, to_json, to_row
+from transforms.seeding import digest, integer
+
+
+def shard_path(prefix: str, shard: int, num_shards: int) -> str:
+    """The file of a shard: PREFIX-00003-of-00008.parquet."""
+    return f"{prefix}-{shard:05d}-of-{num_shards:05d}.parquet"
+
+
+@dataclasses.dataclass(eq=False)
+class WriteShards(beam.PTransform):
+    """Write records as Parquet, a file per shard, empty ones included.
+
+    In:   records of `record_type` with an `id`, all of them belonging to one of `shards`.
+    Out:  the paths written.
+    Cost: one shuffle; a shard is sorted in memory.
+    Once: a file appears whole, by renaming, and a retry writes the same bytes again.
+    """
+
+    prefix: str
+    record_type: Any
+    shards: tuple[int, ...]
+    num_shards: int
+    seed: int
+
+    def expand(self, records: beam.PCollection) -> beam.PCollection:
+        keyed = records | "KeyByShard" >> beam.Map(_keyed, self.shards, self.num_shards)
+        every_shard = (
+            records.pipeline
+            | "Shards" >> beam.Create(list(self.shards))
+            | "Nothing" >> beam.Map(_nothing)
+        )
+        return (
+            (keyed, every_shard)
+            | "Merge" >> beam.Flatten()
+            | "GroupShards" >> beam.GroupByKey()
+            | "Write" >> beam.MapTuple(self._write)
+        )
+
+    def _write(self, shard: int, records: Iterable[Any]) -> str:
+        keyed = [
+            (digest(self.seed, record.id), to_json(record), record)
+            for record in records
+            if record is not None
+        ]
+        keyed.sort(key=lambda item: item[:2])
+        rows = [to_row(record) for _, _, record in keyed]
+        table = pa.Table.from_pylist(rows, schema=arrow_schema(self.record_type))
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        path = shard_path(self.prefix, shard, self.num_shards)
+        write_whole(path, buffer.getvalue())
+        return path
+
+
+def _keyed(record: Any, shards: tuple[int, ...], num_shards: int) -> tuple[int, Any]:
+    shard = integer(num_shards, "shard", record.id)
+    if shard not in shards:
+        raise AssertionError(f"record {record.id} of shard {shard} appeared in a slice of {shards}")
+    return shard, record
+
+
+def _nothing(shard: int) -> tuple[int, Any]:
+    return shard, None
+
+
+def write_whole(path: str, content: bytes) -> None:
+    """Write a file so that no reader ever sees half of it, on any Beam filesystem."""
+    attempt = digest(socket.gethostname(), os.getpid(), threading.get_ident())
+    partial = f"{path}.{attempt}.partial"
+    with FileSystems.create(partial, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        file.write(content)
+    if FileSystems.exists(path):
+        FileSystems.delete([path])
+    FileSystems.rename([partial], [path])
+
+
+@dataclasses.dataclass(eq=False)
+class ReadShards(beam.PTransform):
+    """Read shards that `WriteShards` wrote: records of `record_type`.
+
+    Cost: a shard is read by one worker, a batch of rows in memory at a time.
+    """
+
+    prefix: str
+    record_type: Any
+    shards: tuple[int, ...]
+    num_shards: int
+
+    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
+        paths = [shard_path(self.prefix, shard, self.num_shards) for shard in self.shards]
+        return (
+            begin
+            | "Paths" >> beam.Create(paths)
+            | "SpreadPaths" >> beam.Reshuffle()
+            | "Read" >> beam.FlatMap(read_shard, self.record_type)
+        )
+
+
+def read_shard(path: str, record_type: Any) -> Iterator[Any]:
+    """The records of one shard, in its order."""
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        for batch in pq.ParquetFile(file).iter_batches(1024):
+            for row in batch.to_pylist():
+                yield from_row(record_type, row)
+
+
+def column_values(path: str, column: str) -> Iterator[Any]:
+    """One column of a shard, without reading the others."""
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        for batch in pq.ParquetFile(file).iter_batches(1024, columns=[column]):
+            yield from batch.column(0).to_pylist()
+
+
+def row_count(path: str) -> int:
+    """How many rows a shard has, from its footer."""
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        return pq.ParquetFile(file).metadata.num_rows

@@ -1,0 +1,33 @@
+"""Rehearsed candidates: obfuscation keeps the whole base problem, complication only its theme."""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+
+from prompts import tagged
+
+_SETTINGS = ("a survey station", "a freight yard", "an orbiting lab", "a seed bank", "a tide gauge")
+
+
+def rehearse(messages: Sequence[Mapping[str, str]], rng: random.Random) -> str:
+    """A list of as many new problems as the prompt asks for."""
+    user = messages[1]["content"]
+    base, lent = tagged(messages, "problem_a"), tagged(messages, "problem_b")
+    wanted = int(user.split("Then write ")[1].split()[0])
+    obfuscate = "The goal is obfuscation." in user
+    problems = []
+    for number in range(1, wanted + 1):
+        words = sorted({word.strip(".,;:?!()$\\{}") for word in lent.split() if word.isalpha()})
+        concepts = ", ".join(rng.sample(words, min(3, len(words)))) or "measurement"
+        setting = rng.choice(_SETTINGS)
+        if obfuscate:
+            text = f"The staff of {setting} keep records of {concepts}.\n\n{base}"
+        else:
+            theme = " ".join(word for word in base.split()[:12] if word.isalpha())
+            text = (
+                f"At {setting}, variant {number} of a known task ({theme}) is made harder: each "
+                f"step must also respect a limit that depends on {concepts}. "
+                "Find the best plan and prove that it is the best."
+            )
+        problems.append({"added_concepts": concepts, "problem": text})
+    return json.dumps({"problems": problems}, ensure_ascii=False)

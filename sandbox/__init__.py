@@ -1,0 +1,1 @@
+"""Python that a language model wrote: nothing here trusts it."""

@@ -1,0 +1,132 @@
+"""Ask a model about every record: the only way from a record to a model's answer and back."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.ml.inference.base import RunInference
+
+import prompts
+from transforms.codec import canonical_json
+from transforms.engines.engine import Engine, Sampling
+from transforms.engines.handler import AskHandler, Asking, Check
+from transforms.engines.store import AnswerStore, shard_of
+from transforms.outcome import Outcome, SplitRejects
+from transforms.reading import Reader
+from transforms.records import Answered, Message, Question, Reject, Request
+from transforms.seeding import digest, sampling_seed
+
+Variables = Callable[[Any], Mapping[str, object]]
+WHOLE_SLICE = 1 << 20
+
+
+@dataclasses.dataclass(eq=False)
+class Ask(beam.PTransform):
+    """Ask a model about each record, `samples` times, and read its answers.
+
+    In:   records with an `id`.
+    Out:  `rows`, what `keep` makes of each sample's `Answered` that could be read and passed the
+          check; `rejects`, a `Reject` per sample that could not. Inputs × samples = rows +
+          rejects.
+    Cost: one shuffle by the store's shard, and one request per sample without a stored answer,
+          plus at most one for its correction. At most `engine.in_flight` at once per process.
+    Once: answers are stored as they arrive; a retry asks only what has no answer.
+
+    Args:
+        name: of the stage; the store keeps its answers under it.
+        prompt: the template's name below `prompts/`.
+        variables: from a record to the template's variables; `answer_schema` is added to them.
+        reader: how an answer is read, and the schema it is held to.
+        engine: where to ask.
+        store: the folder of the answer store.
+        keep: from an `Answered` to the record that goes on.
+        seed: of the run; each sample's own seed is drawn from it, the record and its number.
+        check: what a program can find wrong with a value that was read.
+        sampling: how the model draws.
+        samples: answers wanted per record.
+        corrections: further turns after an answer that cannot be used.
+        window: the most records an engine works through at once; in process, all of a slice.
+    """
+
+    name: str
+    prompt: str
+    variables: Variables
+    reader: Reader
+    engine: Engine
+    store: str
+    seed: int
+    keep: Callable[[Answered], Any]
+    row_type: Any = Any
+    check: Check | None = None
+    sampling: Sampling = Sampling()
+    samples: int = 1
+    corrections: int = 1
+    window: int = WHOLE_SLICE
+    prompt_overrides: str = ""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"samples must be 1 or more, not {self.samples}")
+
+    def expand(self, records: beam.PCollection) -> Outcome:
+        asking = Asking(
+            name=self.name,
+            prompt=self.prompt,
+            prompt_hash=prompts.source_hash(self.prompt, self.prompt_overrides),
+            prompt_overrides=self.prompt_overrides,
+            sampling=self.sampling,
+            reader=self.reader,
+            check=self.check,
+            corrections=self.corrections,
+        )
+        handler = AskHandler(self.engine, asking, AnswerStore(self.store, self.name), self.window)
+        return (
+            records
+            | "Render" >> beam.Map(self._question, shared=self._shared_variables())
+            | "KeyByShard" >> beam.Map(_keyed_by_shard)
+            | "GroupShards" >> beam.GroupByKey()
+            | "Questions" >> beam.FlatMapTuple(_questions)
+            | "Infer" >> RunInference(handler)
+            | "Samples" >> beam.FlatMap()
+            | "Keep" >> beam.Map(_kept, self.keep)
+            | "Split" >> SplitRejects(self.row_type)
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the rows beside the records and the engine: for a stage's fingerprint."""
+        return {
+            "prompt": self.prompt,
+            "prompt_hash": prompts.source_hash(self.prompt, self.prompt_overrides),
+            "correction_hash": prompts.source_hash("correction", self.prompt_overrides),
+            "sampling": self.sampling.chosen(),
+            "samples": self.samples,
+            "corrections": self.corrections,
+            "schema": self.reader.schema(),
+        }
+
+    def _shared_variables(self) -> dict[str, object]:
+        schema = self.reader.schema()
+        return {} if schema is None else {"answer_schema": canonical_json(schema)}
+
+    def _question(self, record: Any, shared: Mapping[str, object]) -> Question:
+        variables = {**shared, **self.variables(record)}
+        rendered = prompts.render(self.prompt, variables, self.prompt_overrides)
+        messages = tuple(Message(role, text) for role, text in rendered)
+        spoken = [part for message in rendered for part in message]
+        seeds = tuple(
+            sampling_seed(self.seed, self.name, record.id, sample) for sample in range(self.samples)
+        )
+        return Question(record, Request(digest(*spoken), messages, seeds))
+
+
+def _kept(item: Answered | Reject, keep: Callable[[Answered], Any]) -> Any:
+    return item if isinstance(item, Reject) else keep(item)
+
+
+def _keyed_by_shard(question: Question) -> tuple[int, Question]:
+    return shard_of(question.request.digest), question
+
+
+def _questions(shard: int, questions: Any) -> Any:
+    return questions

@@ -1,0 +1,83 @@
+"""Records to and from plain rows, and the Arrow schema of a record's type.
+
+A record is a frozen, slotted dataclass of strings, numbers, booleans, tuples of them and other
+records. pydantic does the conversion; the Arrow schema is read off the annotations, so that an
+empty dataset has the same columns and types as a full one.
+"""
+
+import dataclasses
+import functools
+import json
+import types
+import typing
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pydantic
+
+R = TypeVar("R")
+
+_SCALARS: dict[type, pa.DataType] = {
+    str: pa.string(),
+    bool: pa.bool_(),
+    int: pa.int64(),
+    float: pa.float64(),
+}
+
+
+@functools.lru_cache(maxsize=256)
+def adapter(record_type: Any) -> pydantic.TypeAdapter[Any]:
+    """The converter and validator of a record's type, built once per process."""
+    return pydantic.TypeAdapter(record_type)
+
+
+def to_row(record: object) -> dict[str, Any]:
+    """A record as nested dicts, lists and scalars, columns in the order of its fields."""
+    return adapter(type(record)).dump_python(record, mode="json")
+
+
+def from_row(record_type: type[R], row: dict[str, Any]) -> R:
+    """The record that `to_row` made `row` from.
+
+    Raises:
+        pydantic.ValidationError: `row` is not one of `record_type`.
+    """
+    return adapter(record_type).validate_python(row)
+
+
+def to_json(record: object) -> str:
+    """A record as canonical JSON: keys sorted, no spaces, non-ASCII text kept."""
+    return canonical_json(to_row(record))
+
+
+def canonical_json(value: object) -> str:
+    """`value` as JSON that is the same for equal values."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def arrow_schema(record_type: type) -> pa.Schema:
+    """The Arrow schema of a record's type: one column per field, in their order."""
+    return pa.schema(_arrow_fields(record_type))
+
+
+def _arrow_fields(record_type: type) -> list[pa.Field]:
+    hints = typing.get_type_hints(record_type)
+    return [
+        pa.field(field.name, _arrow_type(hints[field.name]))
+        for field in dataclasses.fields(record_type)
+    ]
+
+
+def _arrow_type(annotation: Any) -> pa.DataType:
+    if annotation in _SCALARS:
+        return _SCALARS[annotation]
+    if dataclasses.is_dataclass(annotation):
+        return pa.struct(_arrow_fields(typing.cast(type, annotation)))
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is tuple and len(arguments) == 2 and arguments[1] is ...:
+        return pa.list_(_arrow_type(arguments[0]))
+    if origin in (typing.Union, types.UnionType):
+        present = [argument for argument in arguments if argument is not type(None)]
+        if len(present) == 1:
+            return _arrow_type(present[0])
+    raise TypeError(f"{annotation!r} has no Arrow type; a record holds scalars, tuples and records")

@@ -1,0 +1,90 @@
+"""The loop that keeps an engine busy: a bounded number in flight through a window of requests.
+
+One event loop per process, in a thread of its own, serves every step that asks a model; a
+transport is shared by all steps with the same engine. A window is worked through by as many
+workers as requests may be in flight, each taking the next job as soon as its last one is done, so
+a slow answer holds up one worker and nothing else.
+"""
+
+import asyncio
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, TypeVar
+
+from transforms.engines.engine import Attempted, Engine, Transport, Turn
+
+T = TypeVar("T")
+Job = Callable[[], Coroutine[Any, Any, T]]
+
+
+class Client:
+    """An open engine with its limit of requests in flight, shared within a process."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._transport: Transport = engine.open()
+        self._limit = engine.in_flight
+        self._slots = asyncio.Semaphore(self._limit)
+
+    async def complete(self, turn: Turn) -> Attempted:
+        """Answer one turn as soon as a slot is free."""
+        async with self._slots:
+            return await self._transport.complete(turn)
+
+    def run_window(self, jobs: Sequence[Job[T]]) -> list[T]:
+        """Run all jobs and return their results in order; blocks the calling thread.
+
+        Memory is that of the results: a job's coroutine is made when its turn comes.
+
+        Raises:
+            Whatever a job raised first; the others are cancelled.
+        """
+        future = asyncio.run_coroutine_threadsafe(_run_window(jobs, self._limit), _event_loop())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def __del__(self) -> None:
+        loop = _event_loop()
+        if loop.is_running():
+            asyncio.run_coroutine_threadsafe(self._transport.close(), loop)
+
+
+async def _run_window(jobs: Sequence[Job[T]], limit: int) -> list[T]:
+    results: list[Any] = [None] * len(jobs)
+    numbered = iter(enumerate(jobs))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(limit, len(jobs))):
+                group.create_task(_work(numbered, results))
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return results
+
+
+async def _work(numbered: Iterator[tuple[int, Job[Any]]], results: list[Any]) -> None:
+    for index, job in numbered:
+        results[index] = await job()
+
+
+@functools.cache
+def _event_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="engine-client", daemon=True).start()
+    return loop
+
+
+_clients: weakref.WeakValueDictionary[Engine, Client] = weakref.WeakValueDictionary()
+_clients_lock = threading.Lock()
+
+
+def shared_client(engine: Engine) -> Client:
+    """The process's client of `engine`; closed when its last user lets it go."""
+    with _clients_lock:
+        client = _clients.get(engine)
+        if client is None:
+            client = _clients[engine] = Client(engine)
+        return client

@@ -1,0 +1,225 @@
+"""Any server that speaks the OpenAI chat completions API: vLLM, NIM, SGLang, a gateway, a host."""
+
+import json
+import os
+import time
+from typing import Any
+
+import aiohttp
+import pydantic
+import tenacity
+
+from transforms.engines.engine import Attempted, Failure, Reply, Turn
+from transforms.errors import EngineDown
+
+_PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
+_FATAL = {
+    401: "the key is missing or wrong: set the environment variable {key_env}",
+    403: "the key may not use this model: check {key_env} and --model",
+    404: "check --endpoint (it ends in /v1 on most servers) and --model",
+}
+
+
+class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """A server and how to treat it.
+
+    url: the API's base, such as http://localhost:8000/v1.
+    model: the name the server knows the model by.
+    key_env: the environment variable that holds the key; unset means no key.
+    in_flight: requests under way at once, per process.
+    timeout_s: the longest one answer may take.
+    attempts: how often a request is sent before it counts as failed.
+    patience_s: without any answer for this long, a request that fails for good ends the run.
+    """
+
+    url: str
+    model: str
+    key_env: str = "OPENAI_API_KEY"
+    in_flight: int = pydantic.Field(64, ge=1)
+    timeout_s: float = pydantic.Field(3600.0, gt=0)
+    attempts: int = pydantic.Field(8, ge=1)
+    patience_s: float = pydantic.Field(60.0, ge=0)
+
+    @pydantic.field_validator("url")
+    @classmethod
+    def _with_a_scheme(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"{url!r} is not a URL; write http://HOST:PORT/v1")
+        return url.rstrip("/")
+
+    def identity(self) -> str:
+        """The model alone: its answers are the same wherever it is served."""
+        return f"model:{self.model}"
+
+    def open(self) -> "EndpointTransport":
+        """A transport with one connection pool; connections are made on demand."""
+        return EndpointTransport(self)
+
+
+class _Passing(Exception):
+    """A fault that may pass: sent again."""
+
+    def __init__(self, reason: str, detail: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+class EndpointTransport:
+    """One aiohttp session against one server."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._session: aiohttp.ClientSession | None = None
+        self._last_answer = time.monotonic()
+        self._backoff = tenacity.wait_random_exponential(multiplier=0.25, max=30)
+
+    async def complete(self, turn: Turn) -> Attempted:
+        """Answer one turn; sent up to `attempts` times, waiting longer each time.
+
+        A refusal (a 4xx that no retry can mend) and a fault that outlasts the retries are that
+        turn's `Failure`.
+
+        Raises:
+            EngineDown: the server refuses every request, or has answered none for `patience_s`.
+        """
+        body = json.dumps(self._body(turn)).encode()
+        headers = {"X-Request-Id": turn.key, "X-Beam-SDG-Prompt": turn.prompt}
+        attempt = 0
+        try:
+            async for retry in self._retrying():
+                attempt = retry.retry_state.attempt_number
+                with retry:
+                    outcome = await self._send(body, headers)
+        except _Passing as passing:
+            silent_s = time.monotonic() - self._last_answer
+            if silent_s > self._endpoint.patience_s:
+                raise EngineDown(
+                    f"{self._endpoint.url} has given no answer for {silent_s:.0f} s "
+                    f"({passing.detail}); start the server or mend --endpoint, then run the same "
+                    "command again: answers so far are kept"
+                ) from passing
+            outcome = Failure(passing.reason, passing.detail)
+        return Attempted(outcome, attempt)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _retrying(self) -> tenacity.AsyncRetrying:
+        return tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(_Passing),
+            stop=tenacity.stop_after_attempt(self._endpoint.attempts),
+            wait=self._wait,
+            reraise=True,
+        )
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after_s if isinstance(error, _Passing) else 0.0
+        return max(asked, self._backoff(state))
+
+    def _body(self, turn: Turn) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self._endpoint.model,
+            "messages": [
+                {"role": message.role, "content": message.content} for message in turn.messages
+            ],
+            "seed": turn.seed,
+            **turn.sampling.chosen(),
+        }
+        if turn.schema is not None:
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "strict": True, "schema": turn.schema},
+            }
+        return body
+
+    async def _send(self, body: bytes, headers: dict[str, str]) -> Reply | Failure:
+        if self._session is None:
+            self._session = self._open_session()
+        try:
+            async with self._session.post(
+                f"{self._endpoint.url}/chat/completions", data=body, headers=headers
+            ) as response:
+                return self._outcome(response, await response.read())
+        except TimeoutError as error:
+            detail = f"no answer within {self._endpoint.timeout_s:g} s"
+            raise _Passing("timed_out", detail) from error
+        except aiohttp.ClientError as error:
+            raise _Passing("connection_failed", str(error) or type(error).__name__) from error
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        key = os.environ.get(self._endpoint.key_env)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+            timeout=aiohttp.ClientTimeout(total=self._endpoint.timeout_s, sock_connect=10),
+            headers={
+                "Content-Type": "application/json",
+                **({"Authorization": f"Bearer {key}"} if key else {}),
+            },
+        )
+
+    def _outcome(self, response: aiohttp.ClientResponse, content: bytes) -> Reply | Failure:
+        status = response.status
+        if status == 200:
+            reply = _reply(content)
+            self._last_answer = time.monotonic()
+            return reply
+        detail = f"HTTP {status}: {_server_message(content)}"
+        if status in _PASSING:
+            raise _Passing("server_error", detail, _retry_after(response))
+        if status in _FATAL:
+            mend = _FATAL[status].format(key_env=self._endpoint.key_env)
+            raise EngineDown(f"{self._endpoint.url} answered {detail}; {mend}")
+        self._last_answer = time.monotonic()
+        return Failure("request_refused", detail)
+
+
+def _reply(content: bytes) -> Reply:
+    try:
+        answer = json.loads(content)
+        choice = answer["choices"][0]
+        message, usage = choice["message"], answer.get("usage") or {}
+        text, reasoning = _split_reasoning(message.get("content") or "")
+        return Reply(
+            text=text,
+            reasoning=message.get("reasoning_content") or message.get("reasoning") or reasoning,
+            finish_reason=choice.get("finish_reason") or "stop",
+            prompt_tokens=int(usage.get("prompt_tokens") or 0),
+            completion_tokens=int(usage.get("completion_tokens") or 0),
+        )
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        beginning = content[:200].decode(errors="replace")
+        raise _Passing("bad_response", f"not a chat completion: {beginning!r}") from error
+
+
+def _split_reasoning(text: str) -> tuple[str, str]:
+    """(answer, reasoning) of a text in which the server left the reasoning between think tags."""
+    reasoning, closed, answer = text.partition("</think>")
+    if not closed:
+        return text, ""
+    return answer.lstrip(), reasoning.removeprefix("<think>").strip()
+
+
+def _server_message(content: bytes) -> str:
+    """What the server says is wrong, on one line."""
+    text = content.decode(errors="replace")
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = None
+    if isinstance(body, dict):
+        error = body.get("error", body)
+        text = str(error.get("message", error) if isinstance(error, dict) else error)
+    return " ".join(text.split())[:300] or "no message"
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float:
+    """Seconds the server asks to wait; 0 where it says nothing or names a date."""
+    try:
+        return min(float(response.headers.get("Retry-After", 0)), 300.0)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,101 @@
+"""What an engine is: settings that travel, and the transport that they open on a worker."""
+
+import dataclasses
+from typing import Any, Protocol
+
+import pydantic
+
+from transforms.records import Message
+
+
+class Sampling(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """How a model draws its answer; None leaves a choice to the server."""
+
+    temperature: float | None = pydantic.Field(None, ge=0)
+    top_p: float | None = pydantic.Field(None, gt=0, le=1)
+    max_tokens: int | None = pydantic.Field(None, ge=1)
+    stop: tuple[str, ...] = ()
+
+    def chosen(self) -> dict[str, Any]:
+        """The settings that are not left to the server, by their names in the OpenAI API."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Turn:
+    """One request to an engine: a conversation so far, and how to go on.
+
+    `key` names the answer in the store: a hash of all that decides it.
+    """
+
+    key: str
+    prompt: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    seed: int
+    schema: dict[str, Any] | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reply:
+    """What an engine answered; `finish_reason` is stop, length or content_filter."""
+
+    text: str
+    reasoning: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failure:
+    """An engine's refusal of one request, after all retries: that element's reject."""
+
+    reason: str
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Attempted:
+    """The outcome of one turn and how many attempts it took."""
+
+    outcome: Reply | Failure
+    attempts: int
+
+
+class Transport(Protocol):
+    """An open engine; all methods run on one event loop."""
+
+    async def complete(self, turn: Turn) -> Attempted:
+        """Answer one turn. Retries what may pass; a cancelled call leaves nothing behind.
+
+        Raises:
+            EngineDown: no request can succeed now.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give connections back."""
+        ...
+
+
+class Engine(Protocol):
+    """Settings of an engine: frozen, hashable, and cheap to pickle."""
+
+    @property
+    def model(self) -> str:
+        """The model's name, for provenance."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests one process keeps under way at once."""
+        ...
+
+    def identity(self) -> str:
+        """What decides its answers beside the request: part of every answer's key."""
+        ...
+
+    def open(self) -> Transport:
+        """A transport for these settings, without waiting for the network."""
+        ...

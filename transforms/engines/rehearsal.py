@@ -1,0 +1,109 @@
+"""A stand-in for a model that needs nothing: deterministic answers with planted faults.
+
+The text of an answer comes from the generator beside the prompt's template; whether it is good is
+its *fate*, a function of the rehearsal's seed, the prompt and the request's sampling seed. So what
+a run must accept and reject can be computed before it starts, in process as well as behind a
+server, and compared with what came out.
+"""
+
+import asyncio
+import dataclasses
+import json
+import random
+
+import pydantic
+
+import prompts
+from transforms import seeding
+from transforms.engines.engine import Attempted, Failure, Reply, Turn
+
+GOOD, CORRECTABLE, MALFORMED, FAILING = "good", "correctable", "malformed", "failing"
+
+
+class Rehearsal(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """A rehearsed model: shares of planted faults, and how long it takes to answer.
+
+    malformed: cannot be read, nor can the correction; free text is cut off at the limit.
+    correctable: cannot be read at first, but the correction can; free text is good.
+    failing: refused by the server.
+    """
+
+    seed: int = 0
+    malformed: float = pydantic.Field(0.0, ge=0, le=1)
+    correctable: float = pydantic.Field(0.0, ge=0, le=1)
+    failing: float = pydantic.Field(0.0, ge=0, le=1)
+    latency_s: float = pydantic.Field(0.0, ge=0)
+    in_flight: int = pydantic.Field(64, ge=1)
+    prompts: str = ""
+
+    @property
+    def model(self) -> str:
+        """The label in the provenance of rehearsed rows."""
+        return "rehearsal"
+
+    def identity(self) -> str:
+        """Everything but what only changes the pace."""
+        return "rehearsal:" + self.model_dump_json(exclude={"latency_s", "in_flight"})
+
+    def open(self) -> "RehearsedTransport":
+        """A transport that answers from the prompts' generators."""
+        return RehearsedTransport(self)
+
+    def fate(self, prompt: str, seed: int) -> str:
+        """What becomes of the request for `prompt` with sampling seed `seed`."""
+        draw = seeding.uniform("fate", self.seed, prompt, seed)
+        for share, fate in (
+            (self.malformed, MALFORMED),
+            (self.correctable, CORRECTABLE),
+            (self.failing, FAILING),
+        ):
+            draw -= share
+            if draw < 0:
+                return fate
+        return GOOD
+
+    def outcome(self, turn: Turn) -> Reply | Failure:
+        """The rehearsed answer to a turn."""
+        fate = self.fate(turn.prompt, turn.seed)
+        corrected = any(message.role == "assistant" for message in turn.messages)
+        if fate == FAILING:
+            return Failure("request_refused", "HTTP 400: this request was planted to fail")
+        messages = [dataclasses.asdict(message) for message in turn.messages]
+        rng = seeding.stream("rehearsal", self.seed, turn.prompt, turn.seed)
+        text = prompts.rehearsal(turn.prompt, self.prompts)(messages, rng)
+        finish_reason = "stop"
+        if turn.schema is None and fate == MALFORMED:
+            text, finish_reason = text[: len(text) // 2], "length"
+        elif turn.schema and (fate == MALFORMED or (fate == CORRECTABLE and not corrected)):
+            text = _malformed(text, rng)
+        asked = sum(len(message.content) for message in turn.messages)
+        return Reply(text, "", finish_reason, asked // 4, len(text) // 4)
+
+
+def _malformed(text: str, rng: random.Random) -> str:
+    """`text`, a JSON object, in one of the ways that models get it wrong."""
+    fields = json.loads(text)
+    return rng.choice(
+        (
+            text[: len(text) // 2],
+            "I would rather explain my answer in words than in the requested format.",
+            json.dumps({**fields, next(iter(fields)): None}),
+            json.dumps({"properties": {name: {"type": "string"} for name in fields}}),
+        )
+    )
+
+
+class RehearsedTransport:
+    """Answers after `latency_s`, from this process."""
+
+    def __init__(self, rehearsal: Rehearsal) -> None:
+        self._rehearsal = rehearsal
+
+    async def complete(self, turn: Turn) -> Attempted:
+        """The rehearsed answer; never raises."""
+        if self._rehearsal.latency_s:
+            await asyncio.sleep(self._rehearsal.latency_s)
+        return Attempted(self._rehearsal.outcome(turn), attempts=1)
+
+    async def close(self) -> None:
+        """Nothing is held open."""

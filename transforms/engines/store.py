@@ -1,0 +1,156 @@
+"""The answer store: an answer is durable when it arrives and is never asked for again.
+
+    store/<ask>/<shard>/<segment>.jsonl      one line an answer, appended and never changed
+
+    {"key":"<32 hex>","check":"<16 hex>","reply":{"text":…,"finish_reason":"stop",…},
+     "model":…,"at":…,"latency_s":…,"attempts":1}
+
+A segment has one writer, which creates it; a line is one write, so that a killed process leaves at
+most one torn line, at the end. Where a key has two answers, the smaller content hash wins at every
+reading. A failure is a line too, for the ledger, but not an answer: it will be asked for again.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from transforms.engines.engine import Attempted, Failure, Reply
+from transforms.errors import RunError
+
+SHARDS = 64
+_KEY = slice(8, 40)
+_CHECK = slice(51, 67)
+_PREFIX = b'{"key":"'
+
+
+def shard_of(request_digest: str) -> int:
+    """The shard that holds the answers to a request, by the digest of its first messages."""
+    return int(request_digest[:2], 16) % SHARDS
+
+
+@dataclasses.dataclass(frozen=True)
+class AnswerStore:
+    """The answers of one ask, in a folder on a local or shared filesystem."""
+
+    root: str
+    ask: str
+
+    @contextlib.contextmanager
+    def window(self, shards: Iterable[int]) -> Iterator["Window"]:
+        """Open the shards that a window of requests needs, for reading and appending."""
+        window = Window(Path(self.root) / self.ask, set(shards))
+        try:
+            yield window
+        finally:
+            window.close()
+
+    def attempts(self) -> Iterator[dict[str, Any]]:
+        """Every readable line of the ask: the ledger of what was asked, when and at what cost."""
+        for segment in sorted((Path(self.root) / self.ask).glob("*/*.jsonl")):
+            with segment.open("rb") as lines:
+                for line in lines:
+                    with contextlib.suppress(ValueError):
+                        yield json.loads(line)
+
+
+class Window:
+    """The store as one window of requests sees it: what was there, and what it adds.
+
+    Cost: about 150 bytes of memory an answer; texts stay on disk until they are asked for.
+    """
+
+    def __init__(self, folder: Path, shards: set[int]) -> None:
+        self._folder = folder
+        self._segments: dict[int, int] = {}
+        self._index: dict[bytes, tuple[bytes, Path, int]] = {}
+        for shard in sorted(shards):
+            for segment in sorted((folder / f"{shard:02d}").glob("*.jsonl")):
+                self._read(segment)
+
+    def get(self, key: str) -> Reply | None:
+        """The stored answer to `key`; None where there is none, or a damaged one."""
+        found = self._index.get(key.encode())
+        if found is None:
+            return None
+        check, segment, offset = found
+        with segment.open("rb") as lines:
+            lines.seek(offset)
+            line = lines.readline()
+        try:
+            reply = Reply(**json.loads(line)["reply"])
+        except (ValueError, KeyError, TypeError):
+            return None
+        return reply if _check(reply).encode() == check else None
+
+    def append(
+        self, shard: int, key: str, attempted: Attempted, model: str, latency_s: float
+    ) -> None:
+        """Write the outcome of a turn; returned from, it outlives the process.
+
+        Raises:
+            RunError: the disk is full or the folder cannot be written; nothing was recorded.
+        """
+        outcome = attempted.outcome
+        name = "failure" if isinstance(outcome, Failure) else "reply"
+        line = {
+            "key": key,
+            "check": _check(outcome),
+            name: dataclasses.asdict(outcome),
+            "model": model,
+            "at": round(time.time(), 3),
+            "latency_s": round(latency_s, 4),
+            "attempts": attempted.attempts,
+        }
+        encoded = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        try:
+            if shard not in self._segments:
+                self._segments[shard] = _create_segment(self._folder / f"{shard:02d}")
+            written = os.write(self._segments[shard], encoded)
+        except OSError as error:
+            raise RunError(
+                f"cannot keep an answer in {self._folder}: {error.strerror}; make room or pass "
+                "another --work_dir, then run the same command again"
+            ) from error
+        if written < len(encoded):
+            raise RunError(f"the disk of {self._folder} is full; make room and run again")
+
+    def close(self) -> None:
+        """Close the segments this window wrote."""
+        for descriptor in self._segments.values():
+            os.close(descriptor)
+        self._segments.clear()
+
+    def _read(self, segment: Path) -> None:
+        offset = 0
+        with segment.open("rb") as lines:
+            for line in lines:
+                whole = line.startswith(_PREFIX) and line.endswith(b"}\n")
+                if whole and line[69:].startswith(b'"reply"'):
+                    key, check = line[_KEY], line[_CHECK]
+                    known = self._index.get(key)
+                    if known is None or check < known[0]:
+                        self._index[key] = (check, segment, offset)
+                offset += len(line)
+
+
+def _check(outcome: Reply | Failure) -> str:
+    content = json.dumps(dataclasses.astuple(outcome), ensure_ascii=False).encode()
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def _create_segment(folder: Path) -> int:
+    """A new file of the next free number: creation is exclusive, so no two writers share one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(len(list(folder.glob("*.jsonl")))):
+        with contextlib.suppress(FileExistsError):
+            return os.open(
+                folder / f"{number:06d}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+            )
+    raise AssertionError("unreachable")

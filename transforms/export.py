@@ -1,0 +1,27 @@
+"""The last verb of a recipe: from its own records to the rows of the dataset."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import apache_beam as beam
+
+from transforms.outcome import Outcome
+from transforms.records import Reject
+
+
+@dataclasses.dataclass(eq=False)
+class ExportRows(beam.PTransform):
+    """Turn finished records into rows of the dataset.
+
+    In:   records.
+    Out:  `rows`, one per record; `rejects`, empty.
+    """
+
+    convert: Callable[[Any], Any]
+    row_type: Any
+
+    def expand(self, records: beam.PCollection) -> Outcome:
+        rows = records | "Convert" >> beam.Map(self.convert).with_output_types(self.row_type)
+        nothing = records.pipeline | "NoRejects" >> beam.Create([]).with_output_types(Reject)
+        return Outcome(rows, nothing)

@@ -1,0 +1,137 @@
+"""From a model's text to a value: how an answer is read, and what is wrong with one that cannot be.
+
+A reader is tolerant of the wrapping (reasoning, prose, code fences) and strict about the content.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+import pydantic
+
+from transforms.codec import adapter
+
+V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
+_FENCED = re.compile(r"```[\w-]*\n(.*?)```", re.DOTALL)
+_DECODER = json.JSONDecoder()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fault:
+    """Why an answer is no use: a word for reports and a sentence for the model and for people."""
+
+    reason: str
+    detail: str
+
+
+class Reader(Protocol[V_co]):
+    """How one kind of answer is read."""
+
+    def read(self, text: str) -> V_co | Fault:
+        """The value in `text`, or what is wrong with it; never an exception."""
+        ...
+
+    def schema(self) -> dict[str, Any] | None:
+        """The JSON schema an engine can hold the answer to, or None for free text."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """An answer that is any text but none at all."""
+
+    def read(self, text: str) -> str | Fault:
+        """The text without surrounding white space; `empty_answer` where nothing is left."""
+        stripped = text.strip()
+        return stripped or Fault("empty_answer", "the answer is empty")
+
+    def schema(self) -> None:
+        """Free text has none."""
+        return
+
+
+@dataclasses.dataclass(frozen=True)
+class Structured(Generic[V]):
+    """An answer that is one JSON object of a record's type.
+
+    The object may stand alone, in a code fence or within prose; the last one that fits the type is
+    taken, since a model that thinks aloud concludes at the end.
+    """
+
+    record_type: type[V]
+
+    def read(self, text: str) -> V | Fault:
+        """The record, or `malformed_answer` with the first few violations."""
+        detail = "there is no JSON object in it"
+        for candidate in _json_objects(text):
+            try:
+                return adapter(self.record_type).validate_python(candidate)
+            except pydantic.ValidationError as error:
+                detail = _violations(error)
+        return Fault("malformed_answer", detail)
+
+    def schema(self) -> dict[str, Any]:
+        """The type's JSON schema, closed: every property required, no others allowed."""
+        return _closed(adapter(self.record_type).json_schema())
+
+
+def _json_objects(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects in `text`: all of it, then its fences, then its prose, each from the end."""
+    whole = _decoded(text.strip())
+    if whole is not None:
+        yield whole
+        return
+    for fence in reversed(_FENCED.findall(text)):
+        inner = _decoded(fence.strip())
+        if inner is not None:
+            yield inner
+    yield from reversed(list(_embedded(text)))
+
+
+def _decoded(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _embedded(text: str) -> Iterator[dict[str, Any]]:
+    """The outermost objects among the braces of `text`, in order."""
+    start = text.find("{")
+    while start >= 0:
+        try:
+            value, end = _DECODER.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            end = start + 1
+        else:
+            yield value
+        start = text.find("{", end)
+
+
+def _violations(error: pydantic.ValidationError) -> str:
+    lines = [
+        f"{'.'.join(str(part) for part in violation['loc']) or 'the object'}: {violation['msg']}"
+        for violation in error.errors(include_url=False, include_context=False)
+    ]
+    return "; ".join(lines[:3])
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """`schema` with every object closed, as servers with strict structured output ask for."""
+    if "properties" in schema:
+        schema = {
+            **schema,
+            "additionalProperties": False,
+            "required": list(schema["properties"]),
+        }
+    return {key: _closed_value(value) for key, value in schema.items() if key != "default"}
+
+
+def _closed_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _closed(value)
+    return [_closed_value(item) for item in value] if isinstance(value, list) else value

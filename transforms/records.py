@@ -1,0 +1,216 @@
+"""The glossary: what travels between transforms.
+
+Frozen and slotted, so that Beam can use them as they are; plain data, so that a stage's rows can
+be read with any Parquet reader. A problem, as a sample:
+
+    Problem(id="8c1f…", text="How many…?", source="theoremqa", source_id="jianyu_xu/Lah_6.json",
+            licence="MIT", extra='{"field":"Math"}')
+
+Ids are hashes of content. A record keeps its id through every stage that only adds to it.
+"""
+
+import dataclasses
+from typing import Annotated, Generic, TypeVar
+
+import pydantic
+
+R = TypeVar("R")
+V = TypeVar("V")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem as it came from a source.
+
+    `id` hashes the text and the occurrence number of equal texts; `source_id` is the row's own id,
+    or the hash of the text where it has none; `extra` holds the row's other columns as canonical
+    JSON.
+    """
+
+    id: str
+    text: str
+    source: str
+    source_id: str
+    licence: str
+    extra: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pair:
+    """One element of the cross product of two sets of problems."""
+
+    id: str
+    a: Problem
+    b: Problem
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that a stage could not use: why, and everything needed to try it again.
+
+    `reason` is one of a short list of words and is what reports count; `detail` is for people;
+    `row` is the record as canonical JSON; `reply` is what the model said last, if it was asked.
+    """
+
+    stage: str
+    reason: str
+    detail: str
+    id: str
+    row: str
+    reply: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """One rendered prompt and the sampling seeds of the samples wanted of it.
+
+    The samples stay together so that a server's prefix cache works. `digest` hashes the messages
+    and places the request in the answer store.
+    """
+
+    digest: str
+    messages: tuple[Message, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Question(Generic[R]):
+    """A record and what is asked about it."""
+
+    record: R
+    request: Request
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Call:
+    """How a model was asked for a value: the provenance of one answer.
+
+    `sampling` is canonical JSON; token counts sum over the turns of the conversation.
+    """
+
+    ask: str
+    prompt: str
+    prompt_hash: str
+    model: str
+    sampling: str
+    seed: int
+    turns: int
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answered(Generic[R, V]):
+    """A record, the value read from the model's answer about it, and how it was asked."""
+
+    record: R
+    value: V
+    call: Call
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NewProblem:
+    """A problem that a model made from a pair."""
+
+    added_concepts: Annotated[
+        str, pydantic.Field(description="which ideas were brought in from the second problem")
+    ]
+    problem: Annotated[
+        str, pydantic.Field(min_length=1, description="the complete text of the new problem")
+    ]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NewProblemList:
+    """The candidates for one pair."""
+
+    problems: Annotated[
+        tuple[NewProblem, ...], pydantic.Field(description="the new problems, each complete")
+    ]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NewProblemWithReasoning:
+    """The best candidate and why it was chosen."""
+
+    added_concepts: Annotated[
+        str, pydantic.Field(description="the chosen candidate's added concepts")
+    ]
+    problem: Annotated[
+        str, pydantic.Field(min_length=1, description="the chosen candidate's text, unchanged")
+    ]
+    reasoning: Annotated[str, pydantic.Field(description="in a sentence or two, why this one")]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NewProblemEvals:
+    """Scores of a new problem against the one it was made from; 1 is worst, 3 is best."""
+
+    difficulty: Annotated[
+        int, pydantic.Field(ge=1, le=3, description="how much harder than the original")
+    ]
+    clarity: Annotated[int, pydantic.Field(ge=1, le=3, description="how clear and coherent")]
+    adherence: Annotated[
+        int, pydantic.Field(ge=1, le=3, description="how well the goal of the change is met")
+    ]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CrossBreed:
+    """A pair on its way to a new problem; a field is None until its stage has filled it."""
+
+    id: str
+    pair: Pair
+    combination_type: str
+    problem_candidates: NewProblemList | None = None
+    best_problem_json: NewProblemWithReasoning | None = None
+    evals: NewProblemEvals | None = None
+    solution: str | None = None
+    calls: tuple[Call, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Origin:
+    """Where one of a row's problems came from."""
+
+    id: str
+    source: str
+    source_id: str
+    licence: str
+    extra: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a row was made from, and every model call that made it."""
+
+    a: Origin
+    b: Origin
+    calls: tuple[Call, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CrossBreedExample:
+    """A row of the finished dataset: the published columns in their order, then provenance."""
+
+    id_a: str
+    problem_a: str
+    id_b: str
+    problem_b: str
+    combination_type: str
+    problem_candidates: NewProblemList
+    best_problem_json: NewProblemWithReasoning
+    new_problem: str
+    evals: NewProblemEvals
+    solution: str
+    id: str
+    provenance: Provenance

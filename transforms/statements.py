@@ -1,0 +1,145 @@
+"""What a program can tell about a problem statement that was made from two others.
+
+Each check has a reason of its own and is careful rather than complete: what the sources already
+say is never held against the new text.
+"""
+
+import re
+from collections.abc import Iterator
+
+from transforms.reading import Fault
+
+COPIED_WORDS = 25
+_SOURCE_NAME = re.compile(r"\b(?:Problem|PROBLEM|problem) [AB]\b")
+_ADMISSION = re.compile(
+    r"\b(?:irrelevant|red herring|does(?: not|n't) (?:affect|change|influence|matter)|"
+    r"do(?: not|n't) (?:affect|change|influence|matter)|no (?:effect|bearing|influence) on|"
+    r"can be (?:safely )?ignored|(?:is|are) not needed to solve|merely (?:decorative|a distraction)|"
+    r"distractor)\b",
+    re.IGNORECASE,
+)
+_EXAMPLES_HEADING = re.compile(
+    r"^[\W_]*(?:(?:sample|example)s?(?: (?:input|output|test|case)s?)?(?: ?#? ?\d+)?)[\W_]*$",
+    re.IGNORECASE,
+)
+_SECTION_HEADING = re.compile(r"^[\W_]*(?:input|output)(?: format)?[\W_]*$", re.IGNORECASE)
+_QUESTION = re.compile(r"[^.?!\n]*[^.?!\s][^.?!\n]*\?")
+_MIN_COPIED_WORDS = 5
+_MIN_QUESTION_WORDS = 4
+
+
+def squeezed(text: str) -> str:
+    """`text` in lower case with every run of white space as one space: for comparing wording."""
+    return " ".join(text.split()).casefold()
+
+
+def names_source(text: str, *sources: str) -> Fault | None:
+    """`names_source` if the text says "Problem A" or "Problem B" where its sources do not."""
+    found = _new_match(_SOURCE_NAME, text, sources)
+    return Fault("names_source", f"the problem's text says {found!r}") if found else None
+
+
+def copies_passage(text: str, source: str) -> Fault | None:
+    """`copies_source` if `COPIED_WORDS` words in a row, or all of a shorter source, are the same.
+
+    Sources of fewer than five words are too short to tell.
+    """
+    source_words, text_words = squeezed(source).split(), squeezed(text).split()
+    length = min(COPIED_WORDS, len(source_words))
+    if length < _MIN_COPIED_WORDS:
+        return None
+    known = set(_runs(source_words, length))
+    for run in _runs(text_words, length):
+        if run in known:
+            shown = " ".join(run[:8])
+            return Fault("copies_source", f"it repeats the second problem's words {shown!r} …")
+    return None
+
+
+def admits_irrelevance(text: str, *sources: str) -> Fault | None:
+    """`admits_irrelevance` if the text says of anything that it does not matter."""
+    found = _new_match(_ADMISSION, text, sources)
+    detail = f"it says {found!r}, which gives away that something is irrelevant"
+    return Fault("admits_irrelevance", detail) if found else None
+
+
+def loses_examples(text: str, source: str) -> Fault | None:
+    """`loses_examples` if a line of the source's examples or an input or output heading is gone."""
+    kept = squeezed(text)
+    for line in (*example_lines(source), *_section_headings(source)):
+        if squeezed(line) not in kept:
+            return Fault(
+                "loses_examples", f"this line of the original is missing: {line.strip()!r}"
+            )
+    return None
+
+
+def keeps_examples(text: str, source: str) -> Fault | None:
+    """`keeps_examples` if a line of the source's examples of at least six characters is there."""
+    kept = squeezed(text)
+    for line in example_lines(source):
+        if len(squeezed(line)) >= 6 and squeezed(line) in kept:
+            return Fault(
+                "keeps_examples", f"this example of the original is there: {line.strip()!r}"
+            )
+    return None
+
+
+def changes_question(text: str, source: str) -> Fault | None:
+    """`changes_question` if a question that the source asks in its own words is gone."""
+    kept = squeezed(text)
+    for question in _QUESTION.findall(source):
+        words = squeezed(question)
+        if len(words.split()) >= _MIN_QUESTION_WORDS and words not in kept:
+            return Fault("changes_question", f"the original asks {question.strip()!r}")
+    return None
+
+
+def example_lines(text: str) -> list[str]:
+    """The lines of a statement's examples: doctests with a line of result each, and headed blocks.
+
+    A headed block follows a line such as "Sample Input 1" or "Examples:" and ends with its
+    paragraph, or goes on where the next paragraph is headed "Input" or "Output".
+    """
+    found: list[str] = []
+    where = "prose"
+    for line in text.splitlines():
+        bare = line.strip()
+        where = _part(bare, where)
+        if bare and where in ("doctest", "result", "examples"):
+            found.append(line)
+    return found
+
+
+def _part(bare: str, before: str) -> str:
+    """What part of a statement a line belongs to, by the line and the part before it."""
+    if bare.startswith(">>>") or (bare.startswith("...") and before == "doctest"):
+        return "doctest"
+    if bare in ("", '"""', "'''"):
+        return "gap" if before in ("examples", "gap") else "prose"
+    if _EXAMPLES_HEADING.match(bare):
+        return "heading"
+    if before == "doctest":
+        return "result"
+    if before in ("heading", "examples") or (before == "gap" and _SECTION_HEADING.match(bare)):
+        return "examples"
+    return "prose"
+
+
+def _section_headings(text: str) -> list[str]:
+    """The words of the headings over descriptions of input and output."""
+    headings = (line.strip() for line in text.splitlines())
+    return [re.sub(r"[\W_]+", " ", bare) for bare in headings if _SECTION_HEADING.match(bare)]
+
+
+def _runs(words: list[str], length: int) -> Iterator[tuple[str, ...]]:
+    return (tuple(words[i : i + length]) for i in range(len(words) - length + 1))
+
+
+def _new_match(pattern: re.Pattern[str], text: str, sources: tuple[str, ...]) -> str | None:
+    """The first match in `text` whose words occur in none of `sources`."""
+    known = [squeezed(source) for source in sources]
+    for match in pattern.finditer(text):
+        if not any(squeezed(match.group()) in source for source in known):
+            return match.group()
+    return None
