@@ -202,7 +202,7 @@ def _refuse_unknown(flags: Sequence[str], parser: argparse.ArgumentParser) -> No
     beam_parser = _Parser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         if options is not SdgOptions:
-            options._add_argparse_args(beam_parser)  # type: ignore[attr-defined]
+            options._add_argparse_args(beam_parser)  # type: ignore[arg-type]
     _, unknown = beam_parser.parse_known_args(flags)
     if unknown:
         name = unknown[0].split("=")[0]

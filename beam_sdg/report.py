@@ -3,6 +3,7 @@
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import rich.box
 import rich.console
