@@ -42,14 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SdgError, PromptError) as error:
         if debug:
             raise
-        print(f"beam-sdg: {' '.join(str(error).split())}", file=sys.stderr)
+        _say(" ".join(str(error).split()))
         return error.exit_code if isinstance(error, SdgError) else UsageError.exit_code
     except KeyboardInterrupt:
-        print(
-            "beam-sdg: stopped; answers so far are kept, the same command goes on", file=sys.stderr
-        )
-        sys.stderr.flush()
+        _say("stopped; answers so far are kept, and the same command goes on")
         os._exit(INTERRUPTED)  # Beam's worker threads would be waited for
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"beam-sdg: {message}\n")
+    sys.stderr.flush()
 
 
 def _command(arguments: Sequence[str], console: rich.console.Console) -> int:

@@ -1,4 +1,4 @@
-"""Prompts: one Jinja template a file, rendered strictly, with the rehearsal of its answers beside it.
+"""Prompts: one Jinja template a file, rendered strictly, its answers' rehearsal beside it.
 
 `infinibyte/evals.jinja` holds a `system` and a `user` block; `infinibyte/evals.py` holds
 `rehearse(messages, rng)`, which writes what a model might answer. A folder of a user's own, with

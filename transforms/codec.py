@@ -10,6 +10,7 @@ import functools
 import json
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -25,10 +26,8 @@ _SCALARS: dict[type, pa.DataType] = {
 }
 
 
-@functools.lru_cache(maxsize=256)
-def adapter(record_type: Any) -> pydantic.TypeAdapter[Any]:
-    """The converter and validator of a record's type, built once per process."""
-    return pydantic.TypeAdapter(record_type)
+# The converter and validator of a record's type, built once per process.
+adapter: Callable[[Any], pydantic.TypeAdapter[Any]] = functools.cache(pydantic.TypeAdapter)
 
 
 def to_row(record: object) -> dict[str, Any]:

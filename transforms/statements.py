@@ -14,8 +14,8 @@ _SOURCE_NAME = re.compile(r"\b(?:Problem|PROBLEM|problem) [AB]\b")
 _ADMISSION = re.compile(
     r"\b(?:irrelevant|red herring|does(?: not|n't) (?:affect|change|influence|matter)|"
     r"do(?: not|n't) (?:affect|change|influence|matter)|no (?:effect|bearing|influence) on|"
-    r"can be (?:safely )?ignored|(?:is|are) not needed to solve|merely (?:decorative|a distraction)|"
-    r"distractor)\b",
+    r"can be (?:safely )?ignored|(?:is|are) not needed to solve|distractor|"
+    r"merely (?:decorative|a distraction))\b",
     re.IGNORECASE,
 )
 _EXAMPLES_HEADING = re.compile(
