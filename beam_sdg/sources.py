@@ -157,7 +157,7 @@ class ReadProblems(beam.PTransform):
             | "SpreadFiles" >> beam.Reshuffle()
             | "Read" >> beam.FlatMap(_problems, self.stage)
         )
-        parsed = read | "SplitParsed" >> SplitRejects(Problem)
+        parsed = read | "SplitParsed" >> SplitRejects()
         identified = parsed.rows | "Identify" >> IdentifyProblems(self.stage, self.deduplicate)
         rows = identified.rows | "Sample" >> SampleProblems(self.max_records, self.seed)
         rejects = (parsed.rejects, identified.rejects) | "MergeRejects" >> beam.Flatten()

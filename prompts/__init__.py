@@ -106,6 +106,7 @@ def _environment(overrides: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=False,
+        auto_reload=False,
     )
 
 

@@ -1,23 +1,20 @@
 """Ask a model about every record: the only way from a record to a model's answer and back."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 
 import prompts
-from transforms.codec import canonical_json
 from transforms.engines.engine import Engine, Sampling
-from transforms.engines.handler import AskHandler, Asking, Check
+from transforms.engines.handler import AskHandler, Asking, Check, Variables
 from transforms.engines.store import AnswerStore, shard_of
 from transforms.outcome import Outcome, SplitRejects
 from transforms.reading import Reader
-from transforms.records import Answered, Message, Question, Reject, Request
-from transforms.seeding import digest, sampling_seed
+from transforms.records import Answered, Reject
 
-Variables = Callable[[Any], Mapping[str, object]]
 WHOLE_SLICE = 1 << 20
 
 
@@ -57,7 +54,6 @@ class Ask(beam.PTransform):
     store: str
     seed: int
     keep: Callable[[Answered], Any]
-    row_type: Any = Any
     check: Check | None = None
     sampling: Sampling = Sampling()
     samples: int = 1
@@ -73,24 +69,24 @@ class Ask(beam.PTransform):
         asking = Asking(
             name=self.name,
             prompt=self.prompt,
-            prompt_hash=prompts.source_hash(self.prompt, self.prompt_overrides),
             prompt_overrides=self.prompt_overrides,
-            sampling=self.sampling,
+            variables=self.variables,
             reader=self.reader,
             check=self.check,
+            sampling=self.sampling,
+            samples=self.samples,
             corrections=self.corrections,
+            seed=self.seed,
         )
-        handler = AskHandler(self.engine, asking, AnswerStore(self.store, self.name), self.window)
+        store = AnswerStore(self.store, self.name)
         return (
             records
-            | "Render" >> beam.Map(self._question, shared=self._shared_variables())
             | "KeyByShard" >> beam.Map(_keyed_by_shard)
             | "GroupShards" >> beam.GroupByKey()
-            | "Questions" >> beam.FlatMapTuple(_questions)
-            | "Infer" >> RunInference(handler)
-            | "Samples" >> beam.FlatMap()
-            | "Keep" >> beam.Map(_kept, self.keep)
-            | "Split" >> SplitRejects(self.row_type)
+            | "Ungroup" >> beam.FlatMapTuple(_members)
+            | "Infer" >> RunInference(AskHandler(self.engine, asking, store, self.window))
+            | "Keep" >> beam.FlatMap(_kept, self.keep)
+            | "Split" >> SplitRejects()
         )
 
     def settings(self) -> dict[str, Any]:
@@ -105,28 +101,14 @@ class Ask(beam.PTransform):
             "schema": self.reader.schema(),
         }
 
-    def _shared_variables(self) -> dict[str, object]:
-        schema = self.reader.schema()
-        return {} if schema is None else {"answer_schema": canonical_json(schema)}
 
-    def _question(self, record: Any, shared: Mapping[str, object]) -> Question:
-        variables = {**shared, **self.variables(record)}
-        rendered = prompts.render(self.prompt, variables, self.prompt_overrides)
-        messages = tuple(Message(role, text) for role, text in rendered)
-        spoken = [part for message in rendered for part in message]
-        seeds = tuple(
-            sampling_seed(self.seed, self.name, record.id, sample) for sample in range(self.samples)
-        )
-        return Question(record, Request(digest(*spoken), messages, seeds))
+def _keyed_by_shard(record: Any) -> tuple[int, Any]:
+    return shard_of(record.id), record
 
 
-def _kept(item: Answered | Reject, keep: Callable[[Answered], Any]) -> Any:
-    return item if isinstance(item, Reject) else keep(item)
+def _members(shard: int, records: Iterable[Any]) -> Iterable[Any]:
+    return records
 
 
-def _keyed_by_shard(question: Question) -> tuple[int, Question]:
-    return shard_of(question.request.digest), question
-
-
-def _questions(shard: int, questions: Any) -> Any:
-    return questions
+def _kept(samples: list[Answered | Reject], keep: Callable[[Answered], Any]) -> list[Any]:
+    return [item if isinstance(item, Reject) else keep(item) for item in samples]

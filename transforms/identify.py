@@ -32,7 +32,7 @@ class IdentifyProblems(beam.PTransform):
             | "KeyByText" >> beam.Map(_keyed_by_text)
             | "GroupTexts" >> beam.GroupByKey()
             | "Number" >> beam.FlatMap(_numbered, self.stage, self.deduplicate)
-            | "Split" >> SplitRejects(Problem)
+            | "Split" >> SplitRejects()
         )
 
 

@@ -61,35 +61,6 @@ class Reject:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a conversation; `role` is system, user or assistant."""
-
-    role: str
-    content: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Request:
-    """One rendered prompt and the sampling seeds of the samples wanted of it.
-
-    The samples stay together so that a server's prefix cache works. `digest` hashes the messages
-    and places the request in the answer store.
-    """
-
-    digest: str
-    messages: tuple[Message, ...]
-    seeds: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Question(Generic[R]):
-    """A record and what is asked about it."""
-
-    record: R
-    request: Request
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Call:
     """How a model was asked for a value: the provenance of one answer.
 

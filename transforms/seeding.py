@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 Part = str | int | float | bool | None
 
+_encoded = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
 
 def digest(*parts: Part) -> str:
     """32 hex digits of a 128-bit hash of `parts`; ("ab", "c") and ("a", "bc") differ."""
-    encoded = json.dumps(parts, ensure_ascii=True, separators=(",", ":")).encode()
-    return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+    return hashlib.blake2b(_encoded(parts).encode(), digest_size=16).hexdigest()
 
 
 def integer(bound: int, *key: Part) -> int:

@@ -212,7 +212,6 @@ def _ask_stage(
         reader=reader,
         check=check,
         keep=functools.partial(with_answer, column=column or name),
-        row_type=CrossBreed,
         engine=context.engine,
         sampling=context.sampling,
         store=context.store,

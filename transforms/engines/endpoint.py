@@ -28,8 +28,8 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid"):
     key_env: the environment variable that holds the key; unset means no key.
     in_flight: requests under way at once, per process.
     timeout_s: the longest one answer may take.
-    attempts: how often a request is sent before it counts as failed.
-    patience_s: without any answer for this long, a request that fails for good ends the run.
+    attempts: how often a request is sent, while the server answers others, before it has failed.
+    patience_s: without any answer for this long, the server counts as down and the run ends.
     """
 
     url: str
@@ -73,35 +73,46 @@ class EndpointTransport:
         self._endpoint = endpoint
         self._session: aiohttp.ClientSession | None = None
         self._last_answer = time.monotonic()
-        self._backoff = tenacity.wait_random_exponential(multiplier=0.25, max=30)
+        self._backoff = tenacity.wait_random_exponential(multiplier=0.25, max=10)
 
     async def complete(self, turn: Turn) -> Attempted:
-        """Answer one turn; sent up to `attempts` times, waiting longer each time.
+        """Answer one turn; what may pass is sent again, waiting longer each time.
 
-        A refusal (a 4xx that no retry can mend) and a fault that outlasts the retries are that
-        turn's `Failure`.
+        A refusal (a 4xx that no retry can mend), and a fault that outlasts `attempts` while the
+        server answers others, is that turn's `Failure`.
 
         Raises:
             EngineDown: the server refuses every request, or has answered none for `patience_s`.
         """
         body = json.dumps(self._body(turn)).encode()
         headers = {"X-Request-Id": turn.key, "X-Beam-SDG-Prompt": turn.prompt}
-        attempt = 0
         try:
-            async for retry in self._retrying():
-                attempt = retry.retry_state.attempt_number
-                with retry:
-                    outcome = await self._send(body, headers)
+            return Attempted(await self._send(body, headers), attempts=1)
         except _Passing as passing:
-            silent_s = time.monotonic() - self._last_answer
-            if silent_s > self._endpoint.patience_s:
+            return await self._send_again(body, headers, passing)
+
+    async def _send_again(
+        self, body: bytes, headers: dict[str, str], first: _Passing | None
+    ) -> Attempted:
+        """Go on after a first attempt that failed with `first`."""
+        attempts = 0
+        try:
+            async for attempt in self._retrying():
+                attempts = attempt.retry_state.attempt_number
+                with attempt:
+                    if first is not None:
+                        failed, first = first, None
+                        raise failed
+                    return Attempted(await self._send(body, headers), attempts)
+        except _Passing as passing:
+            if self._silent_s() > self._endpoint.patience_s:
                 raise EngineDown(
-                    f"{self._endpoint.url} has given no answer for {silent_s:.0f} s "
+                    f"{self._endpoint.url} has given no answer for {self._silent_s():.0f} s "
                     f"({passing.detail}); start the server or mend --endpoint, then run the same "
                     "command again: answers so far are kept"
                 ) from passing
-            outcome = Failure(passing.reason, passing.detail)
-        return Attempted(outcome, attempt)
+            return Attempted(Failure(passing.reason, passing.detail), attempts)
+        raise AssertionError("tenacity ends with a return or an exception")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -111,10 +122,19 @@ class EndpointTransport:
     def _retrying(self) -> tenacity.AsyncRetrying:
         return tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(_Passing),
-            stop=tenacity.stop_after_attempt(self._endpoint.attempts),
+            stop=self._stop,
             wait=self._wait,
             reraise=True,
         )
+
+    def _stop(self, state: tenacity.RetryCallState) -> bool:
+        """Whether to give up: on this turn, since others get through, or on the server."""
+        others_get_through = self._last_answer > state.start_time
+        exhausted = state.attempt_number >= self._endpoint.attempts and others_get_through
+        return exhausted or self._silent_s() > self._endpoint.patience_s
+
+    def _silent_s(self) -> float:
+        return time.monotonic() - self._last_answer
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

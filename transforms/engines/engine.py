@@ -5,8 +5,6 @@ from typing import Any, Protocol
 
 import pydantic
 
-from transforms.records import Message
-
 
 class Sampling(pydantic.BaseModel, frozen=True, extra="forbid"):
     """How a model draws its answer; None leaves a choice to the server."""
@@ -19,6 +17,14 @@ class Sampling(pydantic.BaseModel, frozen=True, extra="forbid"):
     def chosen(self) -> dict[str, Any]:
         """The settings that are not left to the server, by their names in the OpenAI API."""
         return self.model_dump(mode="json", exclude_defaults=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation; `role` is system, user or assistant."""
+
+    role: str
+    content: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """The Beam model handler: conversations with an engine, one element's fault one element's reject.
 
-RunInference hands over a *window* of questions. Each sample of each question is a conversation of
-its own: ask, read, and where the answer cannot be used, ask once more and show what was wrong. No
-sample waits for another, and every answer is in the store before it is looked at.
+RunInference hands over a *window* of records. Each sample of each record is a conversation of its
+own: render the prompt, ask, read, and where the answer cannot be used, ask once more and show what
+was wrong. No sample waits for another, and every answer is in the store before it is looked at.
+Prompts are rendered here, while other requests wait for their answers, and never shuffled.
 """
 
 import dataclasses
@@ -16,37 +17,41 @@ from apache_beam.ml.inference.base import ModelHandler
 import prompts
 from transforms.codec import canonical_json, to_json
 from transforms.engines.client import Client, shared_client
-from transforms.engines.engine import Engine, Failure, Reply, Sampling, Turn
+from transforms.engines.engine import Engine, Failure, Message, Reply, Sampling, Turn
 from transforms.engines.store import AnswerStore, Window, shard_of
 from transforms.reading import Fault, Reader
-from transforms.records import Answered, Call, Message, Question, Reject
-from transforms.seeding import digest
+from transforms.records import Answered, Call, Reject
+from transforms.seeding import digest, sampling_seed
 
+Variables = Callable[[Any], Mapping[str, object]]
 Check = Callable[[Any, Any], Fault | None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Asking:
-    """All that is the same for every question of one ask.
+    """All that is the same for every record of one ask.
 
-    reader turns text into a value; check looks at (record, value) and names what is wrong with it.
-    corrections is how many times a conversation goes on after an answer that cannot be used.
+    variables makes the template's variables from a record; reader makes a value from text; check
+    looks at (record, value) and names what is wrong with it. samples is how many answers a record
+    gets; corrections, how often a conversation goes on after an answer that cannot be used.
     """
 
     name: str
     prompt: str
-    prompt_hash: str
     prompt_overrides: str
-    sampling: Sampling
+    variables: Variables
     reader: Reader
     check: Check | None
+    sampling: Sampling
+    samples: int
     corrections: int
+    seed: int
 
 
-class AskHandler(ModelHandler[Question, list[Answered | Reject], Client]):
-    """Answers questions through an engine and its store.
+class AskHandler(ModelHandler[Any, list[Answered | Reject], Client]):
+    """Answers what is asked about records through an engine and its store.
 
-    In:   a window of `Question`.
+    In:   a window of records with an `id`.
     Out:  for each, in order, one `Answered` or `Reject` per sample.
     Once: an answer in the store is never asked for again; a retried bundle finds what its first
           attempt paid for.
@@ -55,7 +60,7 @@ class AskHandler(ModelHandler[Question, list[Answered | Reject], Client]):
         engine: where unanswered turns go.
         asking: what is asked and how the answers are read.
         store: where answers are kept.
-        window: the most questions taken at once; memory is a window's prompts and answers.
+        window: the most records taken at once; memory is a window's records and values.
     """
 
     def __init__(self, engine: Engine, asking: Asking, store: AnswerStore, window: int) -> None:
@@ -64,25 +69,22 @@ class AskHandler(ModelHandler[Question, list[Answered | Reject], Client]):
         self._asking = asking
         self._store = store
         self._schema = asking.reader.schema()
-        self._decided = canonical_json(
-            {
-                "engine": engine.identity(),
-                "sampling": asking.sampling.chosen(),
-                "schema": self._schema,
-            }
-        )
+        self._shared = {"answer_schema": canonical_json(self._schema)} if self._schema else {}
+        self._prompt_hash = prompts.source_hash(asking.prompt, asking.prompt_overrides)
+        self._sampling = canonical_json(asking.sampling.chosen())
+        self._decided = digest(engine.identity(), self._sampling, canonical_json(self._schema))
 
     def load_model(self) -> Client:
         """The process's client of the engine; nothing is connected yet."""
         return shared_client(self._engine)
 
-    def get_num_bytes(self, batch: Sequence[Question]) -> int:
-        """The size of the window's prompts, for Beam's metrics."""
-        return sum(len(m.content) for question in batch for m in question.request.messages)
+    def get_num_bytes(self, batch: Sequence[Any]) -> int:
+        """0: Beam's default pickles the window only to measure it."""
+        return 0
 
     def run_inference(
         self,
-        batch: Sequence[Question],
+        batch: Sequence[Any],
         model: Client,
         inference_args: dict[str, Any] | None = None,
     ) -> Iterable[list[Answered | Reject]]:
@@ -91,55 +93,60 @@ class AskHandler(ModelHandler[Question, list[Answered | Reject], Client]):
         Raises:
             EngineDown: the engine cannot be reached.
             RunError: the store cannot be written.
+            PromptError: the template does not fit the variables.
         """
-        with self._store.window(shard_of(q.request.digest) for q in batch) as answers:
-            samples = [(question, seed) for question in batch for seed in question.request.seeds]
+        samples = range(self._asking.samples)
+        with self._store.window(shard_of(record.id) for record in batch) as answers:
             jobs = [
-                functools.partial(self._converse, model, answers, question, seed)
-                for question, seed in samples
+                functools.partial(self._converse, model, answers, record, sample)
+                for record in batch
+                for sample in samples
             ]
             results = iter(model.run_window(jobs))
-        return [[next(results) for _ in question.request.seeds] for question in batch]
+        return [[next(results) for _ in samples] for _ in batch]
 
     async def _converse(
-        self, client: Client, answers: Window, question: Question, seed: int
+        self, client: Client, answers: Window, record: Any, sample: int
     ) -> Answered | Reject:
-        messages = question.request.messages
+        asking = self._asking
+        seed = sampling_seed(asking.seed, asking.name, record.id, sample)
+        variables = {**self._shared, **asking.variables(record)}
+        messages = self._messages(asking.prompt, variables)
         replies: list[Reply] = []
         while True:
-            turn = self._turn(messages, seed)
-            outcome = await self._answer(client, answers, question, turn)
+            outcome = await self._answer(client, answers, record.id, self._turn(messages, seed))
             if isinstance(outcome, Failure):
-                return self._reject(question, Fault(outcome.reason, outcome.detail), replies)
+                return self._reject(record, Fault(outcome.reason, outcome.detail), replies)
             replies.append(outcome)
-            value = self._read(question.record, outcome)
+            value = self._read(record, outcome)
             if not isinstance(value, Fault):
-                return Answered(question.record, value, self._call(seed, replies))
-            if len(replies) > self._asking.corrections or outcome.finish_reason != "stop":
-                return self._reject(question, value, replies)
-            messages = (*messages, *self._correction(outcome, value))
+                return Answered(record, value, self._call(seed, replies))
+            if len(replies) > asking.corrections or outcome.finish_reason != "stop":
+                return self._reject(record, value, replies)
+            shown = self._messages("correction", {"fault": value.detail})
+            messages = (*messages, Message("assistant", outcome.text), *shown)
+
+    def _messages(self, prompt: str, variables: Mapping[str, object]) -> tuple[Message, ...]:
+        rendered = prompts.render(prompt, variables, self._asking.prompt_overrides)
+        return tuple(Message(role, text) for role, text in rendered)
 
     def _turn(self, messages: tuple[Message, ...], seed: int) -> Turn:
-        asking = self._asking
         spoken = [part for message in messages for part in (message.role, message.content)]
         key = digest(self._decided, seed, *spoken)
+        asking = self._asking
         return Turn(key, asking.prompt, messages, asking.sampling, seed, self._schema)
 
     async def _answer(
-        self, client: Client, answers: Window, question: Question, turn: Turn
+        self, client: Client, answers: Window, record_id: str, turn: Turn
     ) -> Reply | Failure:
         kept = answers.get(turn.key)
         if kept is not None:
             return kept
         started = time.monotonic()
         attempted = await client.complete(turn)
-        answers.append(
-            shard_of(question.request.digest),
-            turn.key,
-            attempted,
-            self._engine.model,
-            time.monotonic() - started,
-        )
+        latency_s = time.monotonic() - started
+        shard = shard_of(record_id)
+        answers.append(shard, turn.key, attempted, self._engine.model, latency_s)
         return attempted.outcome
 
     def _read(self, record: Any, reply: Reply) -> Any:
@@ -154,20 +161,14 @@ class AskHandler(ModelHandler[Question, list[Answered | Reject], Client]):
             return value
         return self._asking.check(record, value) or value
 
-    def _correction(self, reply: Reply, fault: Fault) -> tuple[Message, ...]:
-        variables: Mapping[str, object] = {"fault": fault.detail}
-        rendered = prompts.render("correction", variables, self._asking.prompt_overrides)
-        shown = tuple(Message(role, text) for role, text in rendered)
-        return (Message("assistant", reply.text), *shown)
-
     def _call(self, seed: int, replies: Sequence[Reply]) -> Call:
         asking = self._asking
         return Call(
             ask=asking.name,
             prompt=asking.prompt,
-            prompt_hash=asking.prompt_hash,
+            prompt_hash=self._prompt_hash,
             model=self._engine.model,
-            sampling=canonical_json(asking.sampling.chosen()),
+            sampling=self._sampling,
             seed=seed,
             turns=len(replies),
             finish_reason=replies[-1].finish_reason,
@@ -175,12 +176,12 @@ class AskHandler(ModelHandler[Question, list[Answered | Reject], Client]):
             completion_tokens=sum(reply.completion_tokens for reply in replies),
         )
 
-    def _reject(self, question: Question, fault: Fault, replies: Sequence[Reply]) -> Reject:
+    def _reject(self, record: Any, fault: Fault, replies: Sequence[Reply]) -> Reject:
         return Reject(
             stage=self._asking.name,
             reason=fault.reason,
             detail=fault.detail,
-            id=question.record.id,
-            row=to_json(question.record),
+            id=record.id,
+            row=to_json(record),
             reply=replies[-1].text if replies else "",
         )

@@ -17,9 +17,8 @@ from typing import Any
 from aiohttp import web
 
 from transforms import seeding
-from transforms.engines.engine import Failure, Sampling, Turn
+from transforms.engines.engine import Failure, Message, Sampling, Turn
 from transforms.engines.rehearsal import Rehearsal
-from transforms.records import Message
 
 PROMPT_HEADER, KEY_HEADER = "X-Beam-SDG-Prompt", "X-Request-Id"
 
@@ -103,7 +102,8 @@ async def serve(app: web.Application, port: int, ready: Callable[[int], None]) -
     await asyncio.Event().wait()
 
 
-def _say(port: int) -> None:
+def say(port: int) -> None:
+    """Print the URL, for whoever started the server to read."""
     sys.stdout.write(f"http://127.0.0.1:{port}/v1\n")
     sys.stdout.flush()
 
@@ -124,7 +124,7 @@ def main() -> None:
         flags.hold_after,
         flags.log,
     )
-    asyncio.run(serve(stub.app(), flags.port, _say))
+    asyncio.run(serve(stub.app(), flags.port, say))
 
 
 if __name__ == "__main__":
