@@ -43,8 +43,8 @@ class SdgOptions(PipelineOptions):
         parser.add_argument(
             "--patience_s",
             type=float,
-            default=60.0,
-            help="end the run when the server has answered nothing for this long",
+            default=120.0,
+            help="end the run when the server has failed for this long without an answer",
         )
         parser.add_argument("--temperature", type=float, help="of the sampling")
         parser.add_argument("--top_p", type=float, help="of the sampling")

@@ -53,12 +53,13 @@ class SampleCrossJoin(beam.PTransform):
             | "SpreadBlocks" >> beam.Reshuffle()
             | "Draw"
             >> beam.FlatMap(
-                _drawn_ranks,
+                drawn_ranks,
                 limit=self.limit,
                 seed=self.seed,
                 size_a=_size(ranked_a, "SizeA"),
                 size_b=_size(ranked_b, "SizeB"),
             )
+            | "Want" >> beam.MapTuple(_wanted)
         )
         with_a = (
             (ranked_a | "RecordA" >> beam.MapTuple(_record), wanted)
@@ -78,18 +79,21 @@ def _size(ranked: beam.PCollection, label: str) -> Any:
     return beam.pvalue.AsSingleton(ranked | label >> beam.combiners.Count.Globally())
 
 
-def _drawn_ranks(
+def drawn_ranks(
     block: int, limit: int, seed: int, size_a: int, size_b: int
-) -> Iterator[tuple[int, bytes]]:
-    """(rank in A, rank in B as bytes) of the pairs of one block of positions."""
-    stop = min((block + 1) * BLOCK, limit, size_a * size_b)
+) -> Iterator[tuple[int, int]]:
+    """(rank in A, rank in B) of the pairs of one block of positions."""
     start = block * BLOCK
+    stop = min(start + BLOCK, limit, size_a * size_b)
     if start >= stop:
-        return
+        return iter(())
     drawn = permute(np.arange(start, stop, dtype=np.uint64), size_a * size_b, seed, "cross_join")
     ranks_a, ranks_b = np.divmod(drawn, np.uint64(size_b))
-    for rank_a, rank_b in zip(ranks_a.tolist(), ranks_b.tolist(), strict=True):
-        yield rank_a, _WANTED + rank_b.to_bytes(8, "big")
+    return zip(ranks_a.tolist(), ranks_b.tolist(), strict=True)
+
+
+def _wanted(rank_a: int, rank_b: int) -> tuple[int, bytes]:
+    return rank_a, _WANTED + rank_b.to_bytes(8, "big")
 
 
 def _record(rank: int, packed: bytes) -> tuple[int, bytes]:

@@ -1,8 +1,12 @@
 """Any server that speaks the OpenAI chat completions API: vLLM, NIM, SGLang, a gateway, a host."""
 
+import contextlib
+import functools
 import json
+import math
 import os
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
@@ -13,6 +17,7 @@ from transforms.engines.engine import Attempted, Failure, Reply, Turn
 from transforms.errors import EngineDown
 
 _PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
+_HELD_S = 5.0
 _FATAL = {
     401: "the key is missing or wrong: set the environment variable {key_env}",
     403: "the key may not use this model: check {key_env} and --model",
@@ -29,7 +34,7 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid"):
     in_flight: requests under way at once, per process.
     timeout_s: the longest one answer may take.
     attempts: how often a request is sent, while the server answers others, before it has failed.
-    patience_s: without any answer for this long, the server counts as down and the run ends.
+    patience_s: after so long of faults without an answer, the server is down and the run ends.
     """
 
     url: str
@@ -38,7 +43,7 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid"):
     in_flight: int = pydantic.Field(64, ge=1)
     timeout_s: float = pydantic.Field(3600.0, gt=0)
     attempts: int = pydantic.Field(8, ge=1)
-    patience_s: float = pydantic.Field(60.0, ge=0)
+    patience_s: float = pydantic.Field(120.0, ge=0)
 
     @pydantic.field_validator("url")
     @classmethod
@@ -57,13 +62,59 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid"):
 
 
 class _Passing(Exception):
-    """A fault that may pass: sent again."""
+    """A fault that may pass: sent again. `widespread` ones say something about the server."""
 
-    def __init__(self, reason: str, detail: str, retry_after_s: float = 0.0) -> None:
+    def __init__(
+        self, reason: str, detail: str, widespread: bool = False, retry_after_s: float = 0.0
+    ) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.widespread = widespread
         self.retry_after_s = retry_after_s
+
+
+class _Health:
+    """Whether a server is up, by what its requests have met.
+
+    It is down when widespread faults have come for `patience_s` without an answer between them,
+    and it is not holding a request either: a server that is busy with long answers is not down.
+    """
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._failing_since: float | None = None
+        self._held: dict[object, float] = {}
+        self.last_answer = -math.inf
+
+    def answered(self) -> None:
+        """A request got an answer of its own, be it a refusal."""
+        self.last_answer = time.monotonic()
+        self._failing_since = None
+
+    def failed(self) -> None:
+        """A request met a widespread fault."""
+        self._failing_since = self._failing_since or time.monotonic()
+
+    def failing_s(self) -> float:
+        """For how long there have been faults only."""
+        return time.monotonic() - self._failing_since if self._failing_since else 0.0
+
+    def is_down(self) -> bool:
+        """Whether to give up on the server."""
+        if self.failing_s() <= self._patience_s:
+            return False
+        return not any(time.monotonic() - sent > _HELD_S for sent in self._held.values())
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """While a request waits for its response."""
+        request = object()
+        self._held[request] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._held[request]
 
 
 class EndpointTransport:
@@ -72,7 +123,8 @@ class EndpointTransport:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._session: aiohttp.ClientSession | None = None
-        self._last_answer = time.monotonic()
+        self._health = _Health(endpoint.patience_s)
+        self._url = f"{endpoint.url}/chat/completions"
         self._backoff = tenacity.wait_random_exponential(multiplier=0.25, max=10)
 
     async def complete(self, turn: Turn) -> Attempted:
@@ -82,22 +134,23 @@ class EndpointTransport:
         server answers others, is that turn's `Failure`.
 
         Raises:
-            EngineDown: the server refuses every request, or has answered none for `patience_s`.
+            EngineDown: the server refuses every request, or has been failing for `patience_s`.
         """
+        started = time.monotonic()
         body = json.dumps(self._body(turn)).encode()
         headers = {"X-Request-Id": turn.key, "X-Beam-SDG-Prompt": turn.prompt}
         try:
             return Attempted(await self._send(body, headers), attempts=1)
         except _Passing as passing:
-            return await self._send_again(body, headers, passing)
+            return await self._send_again(body, headers, passing, started)
 
     async def _send_again(
-        self, body: bytes, headers: dict[str, str], first: _Passing | None
+        self, body: bytes, headers: dict[str, str], first: _Passing | None, started: float
     ) -> Attempted:
         """Go on after a first attempt that failed with `first`."""
         attempts = 0
         try:
-            async for attempt in self._retrying():
+            async for attempt in self._retrying(started):
                 attempts = attempt.retry_state.attempt_number
                 with attempt:
                     if first is not None:
@@ -105,9 +158,9 @@ class EndpointTransport:
                         raise failed
                     return Attempted(await self._send(body, headers), attempts)
         except _Passing as passing:
-            if self._silent_s() > self._endpoint.patience_s:
+            if passing.widespread and self._health.is_down():
                 raise EngineDown(
-                    f"{self._endpoint.url} has given no answer for {self._silent_s():.0f} s "
+                    f"{self._endpoint.url} has failed for {self._health.failing_s():.0f} s "
                     f"({passing.detail}); start the server or mend --endpoint, then run the same "
                     "command again: answers so far are kept"
                 ) from passing
@@ -119,22 +172,22 @@ class EndpointTransport:
         if self._session is not None:
             await self._session.close()
 
-    def _retrying(self) -> tenacity.AsyncRetrying:
+    def _retrying(self, started: float) -> tenacity.AsyncRetrying:
         return tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(_Passing),
-            stop=self._stop,
+            stop=functools.partial(self._stop, started),
             wait=self._wait,
             reraise=True,
         )
 
-    def _stop(self, state: tenacity.RetryCallState) -> bool:
-        """Whether to give up: on this turn, since others get through, or on the server."""
-        others_get_through = self._last_answer > state.start_time
-        exhausted = state.attempt_number >= self._endpoint.attempts and others_get_through
-        return exhausted or self._silent_s() > self._endpoint.patience_s
-
-    def _silent_s(self) -> float:
-        return time.monotonic() - self._last_answer
+    def _stop(self, started: float, state: tenacity.RetryCallState) -> bool:
+        """Whether to give up: on this turn, where others get through, or on the server."""
+        error = state.outcome.exception() if state.outcome else None
+        exhausted = state.attempt_number >= self._endpoint.attempts
+        if isinstance(error, _Passing) and error.widespread:
+            others_get_through = self._health.last_answer > started
+            return (exhausted and others_get_through) or self._health.is_down()
+        return exhausted
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -160,16 +213,19 @@ class EndpointTransport:
     async def _send(self, body: bytes, headers: dict[str, str]) -> Reply | Failure:
         if self._session is None:
             self._session = self._open_session()
+        post = self._session.post
         try:
-            async with self._session.post(
-                f"{self._endpoint.url}/chat/completions", data=body, headers=headers
-            ) as response:
-                return self._outcome(response, await response.read())
+            with self._health.held():
+                async with post(self._url, data=body, headers=headers) as response:
+                    content = await response.read()
+        except aiohttp.ClientError as error:
+            self._health.failed()
+            detail = str(error) or type(error).__name__
+            raise _Passing("connection_failed", detail, widespread=True) from error
         except TimeoutError as error:
             detail = f"no answer within {self._endpoint.timeout_s:g} s"
             raise _Passing("timed_out", detail) from error
-        except aiohttp.ClientError as error:
-            raise _Passing("connection_failed", str(error) or type(error).__name__) from error
+        return self._outcome(response, content)
 
     def _open_session(self) -> aiohttp.ClientSession:
         key = os.environ.get(self._endpoint.key_env)
@@ -184,18 +240,16 @@ class EndpointTransport:
 
     def _outcome(self, response: aiohttp.ClientResponse, content: bytes) -> Reply | Failure:
         status = response.status
-        if status == 200:
-            reply = _reply(content)
-            self._last_answer = time.monotonic()
-            return reply
-        detail = f"HTTP {status}: {_server_message(content)}"
-        if status in _PASSING:
-            raise _Passing("server_error", detail, _retry_after(response))
+        detail = f"HTTP {status}: {_server_message(content)}" if status != 200 else ""
         if status in _FATAL:
             mend = _FATAL[status].format(key_env=self._endpoint.key_env)
             raise EngineDown(f"{self._endpoint.url} answered {detail}; {mend}")
-        self._last_answer = time.monotonic()
-        return Failure("request_refused", detail)
+        if status in _PASSING:
+            self._health.failed()
+            wait_s = _retry_after(response)
+            raise _Passing("server_error", detail, widespread=True, retry_after_s=wait_s)
+        self._health.answered()
+        return _reply(content) if status == 200 else Failure("request_refused", detail)
 
 
 def _reply(content: bytes) -> Reply:

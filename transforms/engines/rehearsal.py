@@ -42,8 +42,8 @@ class Rehearsal(pydantic.BaseModel, frozen=True, extra="forbid"):
         return "rehearsal"
 
     def identity(self) -> str:
-        """Everything but what only changes the pace."""
-        return "rehearsal:" + self.model_dump_json(exclude={"latency_s", "in_flight"})
+        """Everything but the pace, and where the prompts are: their text is in the request."""
+        return "rehearsal:" + self.model_dump_json(exclude={"latency_s", "in_flight", "prompts"})
 
     def open(self) -> "RehearsedTransport":
         """A transport that answers from the prompts' generators."""

@@ -1,0 +1,82 @@
+"""What tests share: optional parts of the machine, and servers that end with their test.
+
+A test that needs something a machine may lack asks for it by fixture and is skipped with a reason.
+`BEAM_SDG_REQUIRE=name,name` turns a skip for these names into a failure:
+
+    data    real inputs beside the checkout (or at BEAM_SDG_DATA)
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--renew-golden", action="store_true", help="write the golden files instead of comparing"
+    )
+
+
+def lacking(name: str, reason: str) -> NoReturn:
+    """Skip the test, or fail it where this machine is required to have `name`."""
+    if name in os.environ.get("BEAM_SDG_REQUIRE", "").split(","):
+        pytest.fail(f"{reason}, and BEAM_SDG_REQUIRE names {name!r}")
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def data() -> Path:
+    """The folder of real inputs."""
+    folder = Path(os.environ.get("BEAM_SDG_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        lacking("data", f"no real inputs at {folder}; name their folder with BEAM_SDG_DATA")
+    return folder
+
+
+Serve = Callable[..., str]
+
+
+@pytest.fixture
+def stub() -> Iterator[Serve]:
+    """Start rehearsed servers, each in a process of its own: settings in, URL out."""
+    servers: list[subprocess.Popen[str]] = []
+
+    def serve(rehearsal: dict[str, object], *flags: str) -> str:
+        command = [sys.executable, "-m", "transforms.engines.stub", *flags]
+        command += ["--rehearsal", json.dumps(rehearsal)]
+        server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        servers.append(server)
+        assert server.stdout is not None
+        return server.stdout.readline().strip()
+
+    yield serve
+    for server in servers:
+        server.kill()
+        server.wait()
+        assert server.stdout is not None
+        server.stdout.close()
+
+
+@pytest.fixture
+def beam_sdg_command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line in a process of its own."""
+
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "beam_sdg", *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,211 @@
+"""`Ask` as a verb: what it asks, what it keeps, what it rejects, and what it never asks again."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from transforms.ask import Ask
+from transforms.codec import to_row
+from transforms.engines.rehearsal import CORRECTABLE, FAILING, GOOD, MALFORMED, Rehearsal
+from transforms.engines.store import AnswerStore
+from transforms.outcome import Outcome
+from transforms.reading import Fault, Structured, Text
+from transforms.records import Answered, NewProblemEvals, Problem
+from transforms.seeding import digest, sampling_seed
+
+PROMPT = "infinibyte/evals"
+SEED = 11
+
+
+def problem(number: int) -> Problem:
+    return Problem(digest("p", number), f"text {number}", "test", str(number), "", "{}")
+
+
+def variables(record: Problem) -> dict[str, object]:
+    return {"problem_a": "A", "combination_type": "complication", "new_problem": record.text}
+
+
+def same(answered: Answered) -> Answered:
+    return answered
+
+
+def too_easy(record: Problem, value: NewProblemEvals) -> Fault | None:
+    return Fault("too_easy", "difficulty 1") if value.difficulty == 1 else None
+
+
+def answers(item: Any) -> str:
+    """A row of either output as JSON: for the files that the tests read."""
+    return json.dumps(
+        to_row(item)
+        if not isinstance(item, Answered)
+        else {"id": item.record.id, "value": str(item.value), "call": to_row(item.call)}
+    )
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Callable[..., tuple[list[dict], list[dict]]]:
+    """Ask about `count` problems and return (rows, rejects)."""
+
+    def run(count: int, **settings: Any) -> tuple[list[dict], list[dict]]:
+        fields: dict[str, Any] = {
+            "name": "evals",
+            "prompt": PROMPT,
+            "variables": variables,
+            "reader": Structured(NewProblemEvals),
+            "engine": Rehearsal(),
+            "store": str(tmp_path / "store"),
+            "seed": SEED,
+            "keep": same,
+            **settings,
+        }
+        folder = tmp_path / digest(*map(str, settings.values()), len(list(tmp_path.iterdir())))
+        with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
+            problems = pipeline | beam.Create([problem(number) for number in range(count)])
+            outcome: Outcome = problems | Ask(**fields)
+            for kind in ("rows", "rejects"):
+                lines = getattr(outcome, kind) | f"Json_{kind}" >> beam.Map(answers)
+                _ = lines | f"Write_{kind}" >> beam.io.WriteToText(str(folder / kind))
+        return tuple(
+            [
+                json.loads(line)
+                for file in sorted(folder.glob(f"{kind}-*"))
+                for line in file.read_text().splitlines()
+            ]
+            for kind in ("rows", "rejects")
+        )
+
+    return run
+
+
+def attempts(tmp_path: Path) -> int:
+    return len(list(AnswerStore(str(tmp_path / "store"), "evals").attempts()))
+
+
+def test_every_sample_is_a_row_or_a_reject_as_planned(ask):
+    """300 × 2 samples with planted faults: rows and rejects by reason are those of the plan."""
+    engine = Rehearsal(malformed=0.1, correctable=0.1, failing=0.1)
+    rows, rejects = ask(300, engine=engine, samples=2)
+    planned: dict[str, list[str]] = {GOOD: [], CORRECTABLE: [], MALFORMED: [], FAILING: []}
+    for number in range(300):
+        for sample in range(2):
+            record_id = problem(number).id
+            fate = engine.fate(PROMPT, sampling_seed(SEED, "evals", record_id, sample))
+            planned[fate].append(record_id)
+    assert all(planned.values())
+    assert sorted(row["id"] for row in rows) == sorted(planned[GOOD] + planned[CORRECTABLE])
+    by_reason = {
+        reason: sorted(reject["id"] for reject in rejects if reject["reason"] == reason)
+        for reason in ("malformed_answer", "request_refused")
+    }
+    assert by_reason["malformed_answer"] == sorted(planned[MALFORMED])
+    assert by_reason["request_refused"] == sorted(planned[FAILING])
+    assert len(rows) + len(rejects) == 600
+
+
+def test_a_malformed_answer_gets_one_correction_turn(ask, tmp_path):
+    """A correctable answer is a row after two turns; the store holds both."""
+    rows, rejects = ask(5, engine=Rehearsal(correctable=1.0))
+    assert [row["call"]["turns"] for row in rows] == [2] * 5
+    assert rejects == []
+    assert attempts(tmp_path) == 10
+
+
+def test_without_corrections_the_first_malformed_answer_is_a_reject(ask, tmp_path):
+    """`corrections=0` asks once, and the reject carries the raw reply."""
+    rows, rejects = ask(5, engine=Rehearsal(correctable=1.0), corrections=0)
+    assert rows == []
+    assert [reject["reason"] for reject in rejects] == ["malformed_answer"] * 5
+    assert all(reject["reply"] for reject in rejects)
+    assert attempts(tmp_path) == 5
+
+
+def test_the_check_rejects_with_its_own_reason(ask):
+    """What the check finds is the reject's reason, after its correction turn found it again."""
+    rows, rejects = ask(200, check=too_easy, corrections=0)
+    assert {reject["reason"] for reject in rejects} == {"too_easy"}
+    assert len(rows) + len(rejects) == 200
+    assert not any("difficulty=1" in row["value"] for row in rows)
+
+
+def test_a_truncated_text_is_a_reject(ask):
+    """Free text that was cut off is rejected as such, not kept."""
+    settings = {"reader": Text(), "prompt": "infinibyte/solution", "variables": variables}
+    _, rejects = ask(4, engine=Rehearsal(malformed=1.0), **settings)
+    assert [reject["reason"] for reject in rejects] == ["truncated_answer"] * 4
+
+
+def test_a_second_run_asks_nothing_and_gives_the_same(ask, tmp_path):
+    """With the answers in the store nothing is asked, and the rows are equal."""
+    first = ask(50, samples=3)
+    asked = attempts(tmp_path)
+    assert asked == 150
+    assert ask(50, samples=3) == first
+    assert attempts(tmp_path) == asked
+
+
+def test_more_samples_ask_only_for_the_difference(ask, tmp_path):
+    """Raising `samples` from 2 to 5 sends three more requests a record."""
+    ask(20, samples=2)
+    ask(20, samples=5)
+    assert attempts(tmp_path) == 100
+
+
+def test_a_failure_is_tried_again_by_the_next_run(ask, tmp_path):
+    """A refusal is no answer: the next run sends it again."""
+    ask(3, engine=Rehearsal(failing=1.0))
+    ask(3, engine=Rehearsal(failing=1.0))
+    assert attempts(tmp_path) == 6
+
+
+@pytest.mark.parametrize("window", [1, 7, 1000])
+def test_the_window_does_not_change_the_answers(ask, window):
+    """Any window gives the rows of one that holds everything."""
+    rows, _ = ask(40, window=window)
+    assert len(rows) == 40
+    assert {row["call"]["seed"] for row in rows} == {
+        sampling_seed(SEED, "evals", problem(number).id, 0) for number in range(40)
+    }
+
+
+def test_no_records_is_no_error(ask):
+    """An empty input gives two empty outputs."""
+    assert ask(0) == ([], [])
+
+
+def test_the_settings_name_what_decides_the_rows(tmp_path):
+    """A changed number of samples, prompt or sampling changes the settings."""
+    ask = Ask(
+        name="evals",
+        prompt=PROMPT,
+        variables=variables,
+        reader=Structured(NewProblemEvals),
+        engine=Rehearsal(),
+        store=str(tmp_path),
+        seed=0,
+        keep=same,
+    )
+    assert dataclasses.replace(ask, samples=2).settings() != ask.settings()
+    assert dataclasses.replace(ask, prompt="infinibyte/solution").settings() != ask.settings()
+    assert dataclasses.replace(ask, seed=0).settings() == ask.settings()
+
+
+def test_no_samples_is_refused(tmp_path):
+    """The error names the value."""
+    with pytest.raises(ValueError, match="samples must be 1 or more, not 0"):
+        Ask(
+            name="x",
+            prompt=PROMPT,
+            variables=variables,
+            reader=Text(),
+            engine=Rehearsal(),
+            store=str(tmp_path),
+            seed=0,
+            keep=same,
+            samples=0,
+        )

@@ -1,0 +1,253 @@
+"""Reading answers: tolerant of the wrapping, strict about the content."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transforms.codec import to_json
+from transforms.reading import Fault, Structured, Text
+from transforms.records import (
+    NewProblem,
+    NewProblemEvals,
+    NewProblemList,
+    NewProblemWithReasoning,
+)
+
+SCORES = Structured(NewProblemEvals)
+GOOD = NewProblemEvals(difficulty=3, clarity=2, adherence=1)
+OTHER = NewProblemEvals(difficulty=1, clarity=1, adherence=1)
+EVALS = st.builds(NewProblemEvals, *(st.integers(1, 3),) * 3)
+PROSE = st.text(st.characters(exclude_characters="{}`", exclude_categories=["Cs"]), max_size=40)
+STRUCTURES = [NewProblem, NewProblemEvals, NewProblemList, NewProblemWithReasoning]
+
+
+def answer(value: object, **more: object) -> str:
+    return json.dumps({**dataclasses.asdict(value), **more})
+
+
+def fenced(text: str, language: str = "json") -> str:
+    return f"```{language}\n{text}\n```"
+
+
+WRAPPINGS = {
+    "alone": answer(GOOD),
+    "white space": f"\n\n  {answer(GOOD)}\n ",
+    "indented": json.dumps(dataclasses.asdict(GOOD), indent=4),
+    "fence": fenced(answer(GOOD)),
+    "fence without a language": fenced(answer(GOOD), ""),
+    "fence of another language": fenced(answer(GOOD), "json5"),
+    "fence on Windows": f"```json\r\n{answer(GOOD)}\r\n```",
+    "fence that is not closed": f"```json\n{answer(GOOD)}",
+    "fence on one line": f"```{answer(GOOD)}```",
+    "prose before a fence": f"Here are the scores.\n\n{fenced(answer(GOOD))}",
+    "prose around a fence": f"Sure!\n{fenced(answer(GOOD))}\nI hope that this helps.",
+    "prose before": f"The scores: {answer(GOOD)}",
+    "prose after": f"{answer(GOOD)} That is my view.",
+    "reasoning": f"<think>\nIs it {{hard}}? Yes: {{3}}.\n</think>\n\n{answer(GOOD)}",
+    "reasoning with a draft": f"<think>Say {answer(OTHER)}. No.</think>\n{answer(GOOD)}",
+    "reasoning that is not closed": f"It has {{n}} cases, so\n</think>{answer(GOOD)}",
+    "LaTeX": rf"Since $\frac{{1}}{{2}} \in \{{x\}}$ it is hard. {answer(GOOD)}",
+    "two drafts in prose": f"{answer(OTHER)} or {answer(OTHER)}, no: {answer(GOOD)}",
+    "two drafts in fences": f"{fenced(answer(OTHER))}\nNo, rather\n{fenced(answer(GOOD))}",
+    "a fence that does not fit at the end": f"{fenced(answer(GOOD))}\n{fenced('print(1)', 'py')}",
+    "an object that does not fit at the end": f"{answer(GOOD)} {{}}",
+    "a list of one": f"[{answer(GOOD)}]",
+    "braces in a fence before": f"{fenced('{x for x in y}', 'python')}\n{answer(GOOD)}",
+}
+
+
+@pytest.mark.parametrize("text", WRAPPINGS.values(), ids=WRAPPINGS.keys())
+def test_an_object_is_found_in_any_wrapping(text):
+    """Fences, prose and reasoning around the object do not matter; of several the last counts."""
+    assert SCORES.read(text) == GOOD
+
+
+@given(st.sampled_from(STRUCTURES), st.data(), PROSE, PROSE, st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_what_was_written_is_read_whatever_stands_around_it(kind, data, before, after, fence):
+    """Any record is read back from prose around its JSON, with or without a fence."""
+    text = st.text(min_size=1, max_size=30)
+    value = data.draw(
+        {
+            NewProblem: st.builds(NewProblem, text, text),
+            NewProblemEvals: EVALS,
+            NewProblemList: st.builds(
+                NewProblemList,
+                st.lists(st.builds(NewProblem, text, text), max_size=3).map(tuple),
+            ),
+            NewProblemWithReasoning: st.builds(NewProblemWithReasoning, text, text, text),
+        }[kind]
+    )
+    body = json.dumps(dataclasses.asdict(value), ensure_ascii=data.draw(st.booleans()))
+    written = f"{before}\n{fenced(body)}\n{after}" if fence else f"{before}{body}{after}"
+    assert Structured(kind).read(written) == value
+
+
+@given(st.lists(EVALS, min_size=1, max_size=5), st.booleans())
+@settings(deadline=None)
+def test_the_last_of_several_objects_is_read(several, fence):
+    """Of many objects that fit, all fenced or all in prose, the last one is the answer."""
+    parts = [fenced(answer(value)) if fence else answer(value) for value in several]
+    assert SCORES.read("\nor rather\n".join(parts)) == several[-1]
+
+
+@given(EVALS, st.lists(st.sampled_from(["{}", '{"difficulty":9}', "{broken", "{{", "[]"])))
+@settings(deadline=None)
+def test_objects_that_do_not_fit_are_passed_over(value, misfits):
+    """The last object that fits is read, however many after it do not."""
+    assert SCORES.read(" ".join([answer(value), *misfits])) == value
+
+
+def test_a_problem_may_contain_a_fence_of_its_own():
+    """Back quotes inside a text of the object do not end it."""
+    value = NewProblem("code", "Complete this:\n```python\ndef f(x):\n```\nfor {x} > 0.")
+    reader = Structured(NewProblem)
+    assert reader.read(answer(value)) == value
+    assert reader.read(f"Here it is.\n{fenced(answer(value))}\nDone.") == value
+    spread = json.dumps(dataclasses.asdict(value), indent=1)
+    assert reader.read(f"{fenced('x = {1}', 'python')}\n{fenced(spread)}") == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " \n", "I would rather not.", "{", "}{", "{broken", "[1, 2]", "3", '"x"', "null"],
+)
+def test_an_answer_without_an_object_is_malformed(text):
+    """Where no JSON object can be found, the fault says so."""
+    assert SCORES.read(text) == Fault("malformed_answer", "there is no JSON object in it")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (answer(GOOD, difficulty=4), "difficulty: "),
+        (answer(GOOD, clarity=0), "clarity: "),
+        (answer(GOOD, clarity=None), "clarity: "),
+        (answer(GOOD, adherence="high"), "adherence: "),
+        (answer(GOOD, adherence=2.5), "adherence: "),
+        ('{"difficulty": 1, "clarity": 1}', "adherence: "),
+        ("{}", "difficulty: "),
+        (fenced(answer(GOOD, difficulty=4)), "difficulty: "),
+        (f"I say {answer(GOOD, difficulty=4)}.", "difficulty: "),
+        (json.dumps({"scores": dataclasses.asdict(GOOD)}), "difficulty: "),
+    ],
+)
+def test_an_object_that_does_not_fit_is_malformed_and_the_fault_names_the_field(text, said):
+    """A value that is missing, out of range or of another type is named in the fault."""
+    fault = SCORES.read(text)
+    assert isinstance(fault, Fault)
+    assert fault.reason == "malformed_answer"
+    assert said in fault.detail
+
+
+def test_a_fault_inside_a_list_says_where():
+    """The fault names the path to the value, and lists at most three."""
+    problems = [{"added_concepts": "x", "problem": ""}] * 5
+    fault = Structured(NewProblemList).read(json.dumps({"problems": problems}))
+    assert isinstance(fault, Fault)
+    assert fault.detail.startswith("problems.0.problem: ")
+    assert fault.detail.count("problems.") == 3
+
+
+def test_the_schema_of_a_type_is_not_an_answer():
+    """A model that repeats the schema instead of filling it in has not answered."""
+    for kind in STRUCTURES:
+        reader = Structured(kind)
+        assert isinstance(reader.read(json.dumps(reader.schema())), Fault)
+
+
+@given(st.text(st.characters(), max_size=200) | st.text('{}[]":,`\n \\1aé\ud800', max_size=200))
+@settings(max_examples=300, deadline=None)
+def test_reading_never_raises(text):
+    """Any text gives a value or a fault with a reason and a detail."""
+    for reader in (SCORES, Structured(NewProblemList), Text()):
+        value = reader.read(text)
+        if isinstance(value, Fault):
+            assert value.reason
+            assert value.detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"a":' * 5000, '{"difficulty": ' + "9" * 5000 + "}"],
+    ids=["deep list", "deep object", "long number"],
+)
+def test_a_hostile_answer_is_a_fault(text):
+    """Nesting and numbers without end are malformed answers."""
+    fault = SCORES.read(text)
+    assert isinstance(fault, Fault)
+    assert fault.reason == "malformed_answer"
+
+
+@pytest.mark.parametrize(
+    ("reader", "text"),
+    [
+        (Structured(NewProblem), '{"added_concepts": "sets", "problem": "half of \\ud83d"}'),
+        (Text(), "half of \ud83d"),
+    ],
+    ids=["structured", "text"],
+)
+def test_what_is_read_can_be_written(reader, text):
+    """An answer with half of a character pair gives a fault, or a value that UTF-8 can hold."""
+    value = reader.read(text)
+    assert isinstance(value, Fault) or to_json(value).encode()
+
+
+@given(st.text(max_size=100))
+@settings(deadline=None)
+def test_free_text_is_read_without_surrounding_white_space(text):
+    """Free text is its own value but for white space at its ends; nothing left is a fault."""
+    value = Text().read(text)
+    if text.strip():
+        assert value == text.strip()
+    else:
+        assert value == Fault("empty_answer", "the answer is empty")
+
+
+def objects_of(schema: object) -> list[dict]:
+    """Every schema of an object within `schema`."""
+    if isinstance(schema, list):
+        return [found for item in schema for found in objects_of(item)]
+    if not isinstance(schema, dict):
+        return []
+    own = [schema] if schema.get("type") == "object" else []
+    return own + [found for item in schema.values() for found in objects_of(item)]
+
+
+@pytest.mark.parametrize("kind", STRUCTURES)
+def test_the_schema_is_closed(kind):
+    """Every object of the schema requires all its properties and allows no others."""
+    schema = Structured(kind).schema()
+    objects = objects_of(schema)
+    assert objects
+    for each in objects:
+        assert each["additionalProperties"] is False
+        assert each["required"] == list(each["properties"])
+    assert objects[0]["required"] == [field.name for field in dataclasses.fields(kind)]
+
+
+def test_the_schema_closes_nested_objects_and_knows_no_defaults():
+    """An object in a list is closed too, and a field with a default is required all the same."""
+    inner = dataclasses.make_dataclass("Inner", [("x", int, 5)], frozen=True)
+    outer = dataclasses.make_dataclass(
+        "Outer", [("inners", tuple[inner, ...], ()), ("y", str, "z")], frozen=True
+    )
+    schema = Structured(outer).schema()
+    assert [each["required"] for each in objects_of(schema)].count(["x"]) == 1
+    assert schema["required"] == ["inners", "y"]
+    assert "default" not in json.dumps(schema)
+
+
+def test_the_schema_keeps_descriptions_and_bounds():
+    """What a model is told about a field, and its range, are in the schema."""
+    difficulty = SCORES.schema()["properties"]["difficulty"]
+    assert difficulty["description"] == "how much harder than the original"
+    assert (difficulty["minimum"], difficulty["maximum"]) == (1, 3)
+
+
+def test_free_text_has_no_schema():
+    """An answer of any text cannot be held to a schema."""
+    assert Text().schema() is None
