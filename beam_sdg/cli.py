@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = rich.console.Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     debug = "--debug" in arguments
     logging.basicConfig(
-        level=logging.INFO if debug else logging.ERROR, format="%(message)s", force=True
+        level=logging.INFO if debug else logging.CRITICAL, format="%(message)s", force=True
     )
     logging.getLogger("beam_sdg").setLevel(logging.INFO)
     try:

@@ -185,7 +185,7 @@ def test_a_hostile_answer_is_a_fault(text):
 @pytest.mark.parametrize(
     ("reader", "text"),
     [
-        (Structured(NewProblem), '{"added_concepts": "sets", "problem": "half of \\ud83d"}'),
+        (Structured(NewProblem), '{"added_concepts": "half of \\ud83d", "problem": "x"}'),
         (Text(), "half of \ud83d"),
     ],
     ids=["structured", "text"],

@@ -78,7 +78,7 @@ def test_squeezing_twice_is_squeezing_once(text):
     """Squeezed text has single spaces, none at its ends, and stays as it is."""
     once = squeezed(text)
     assert once == " ".join(once.split())
-    assert squeezed(once) == once or once != once.casefold()
+    assert squeezed(once) == once
 
 
 @pytest.mark.parametrize("text", ["A  Red\n\tCar ", "a red car", "\nA RED CAR"])
@@ -99,7 +99,7 @@ def test_squeezing_forgets_case_and_line_breaks(text):
     ],
 )
 def test_a_text_that_names_its_sources_is_found_out(text):
-    """ "Problem A" and "Problem B" are names that a reader of the new problem cannot know."""
+    """A reader of the new problem cannot know what "Problem A" and "Problem B" are."""
     assert reason(names_source(text, "Count the roads.", "Find the area.")) == "names_source"
 
 
@@ -404,8 +404,8 @@ def test_a_question_that_is_dropped_is_always_noticed(lines, question):
 
 
 def test_a_long_source_is_checked_quickly():
-    """A line of 4,000 characters without a full stop takes less than a second."""
-    source = f"Count.\n\nExample:\n{'1 ' * 2000}\n\nHow many ways are there?"
+    """A line of 2,000 characters without a full stop takes less than half a second."""
+    source = f"Count.\n\nExample:\n{'1 ' * 1000}\n\nHow many ways are there?"
     started = time.perf_counter()
     assert changes_question(source, source) is None
-    assert time.perf_counter() - started < 1
+    assert time.perf_counter() - started < 0.5

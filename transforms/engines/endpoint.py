@@ -220,8 +220,7 @@ class EndpointTransport:
                     content = await response.read()
         except aiohttp.ClientError as error:
             self._health.failed()
-            detail = str(error) or type(error).__name__
-            raise _Passing("connection_failed", detail, widespread=True) from error
+            raise _Passing("connection_failed", _said(error), widespread=True) from error
         except TimeoutError as error:
             detail = f"no answer within {self._endpoint.timeout_s:g} s"
             raise _Passing("timed_out", detail) from error
@@ -268,6 +267,12 @@ def _reply(content: bytes) -> Reply:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         beginning = content[:200].decode(errors="replace")
         raise _Passing("bad_response", f"not a chat completion: {beginning!r}") from error
+
+
+def _said(error: aiohttp.ClientError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect: {error.os_error.strerror or error.os_error}"
+    return str(error) or type(error).__name__
 
 
 def _split_reasoning(text: str) -> tuple[str, str]:

@@ -1,0 +1,193 @@
+"""What a user meets: flags, messages, exit codes, and folders that are never overwritten."""
+
+import json
+import os
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+USAGE, INPUT, FAILED = 2, 3, 4
+
+
+def write_lines(path: Path, lines: list[str]) -> Path:
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def problems(path: Path, count: int) -> Path:
+    return write_lines(path, [json.dumps({"problem": f"What is {n} + 1?"}) for n in range(count)])
+
+
+def assert_explained(done, code: int, *parts: str) -> None:
+    """One line on stderr that begins with the program's name, and the exit code."""
+    assert done.returncode == code, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("beam-sdg: ")
+    assert "Traceback" not in done.stderr
+    for part in parts:
+        assert part in last
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["infinybite"], ["unknown command 'infinybite'", "infinibyte"]),
+        (["infinibyte", "--num_recrods=3"], ["--num_recrods", "did you mean --num_records?"]),
+        (["infinibyte", "--num_records=many"], ["--num_records 'many'", "integer"]),
+        (["infinibyte", "--num_records=0"], ["--num_records '0'"]),
+        (["infinibyte", "--num_records=9", "--limit=8"], ["--num_records 9", "--limit 8"]),
+        (["infinibyte", "--strategy=ocr"], ["'ocr' is not one of ocr_omr, sample"]),
+        (["infinibyte", "--strategy=ocr_omr"], ["--problems_a ocr=FILE"]),
+        (["infinibyte", "--combination_weights=mixing=1"], ["mixing", "obfuscation"]),
+        (["infinibyte", "--combination_weights=mixing"], ["write mixing=VALUE"]),
+        (["infinibyte", "--model=m"], ["--model m needs", "--endpoint"]),
+        (["infinibyte", "--endpoint=http://h/v1"], ["needs the --model"]),
+        (["infinibyte", "--endpoint=h:80", "--model=m"], ["http://HOST:PORT/v1"]),
+        (["infinibyte", "--rehearsal=speed=1"], ["rehearsal speed"]),
+        (["infinibyte", "--rehearsal=failing=2"], ["rehearsal failing '2'"]),
+        (["infinibyte", "--num_shards=0"], ["--num_shards 0"]),
+        (["infinibyte", "--temperature=-1"], ["--temperature"]),
+        (["infinibyte", "--output=gs://bucket/out"], ["gs://bucket/out", "local"]),
+        (["report"], ["report takes one folder"]),
+        (["report", "/nowhere"], ["/nowhere holds no run"]),
+    ],
+)
+def test_bad_usage_is_one_line_that_names_flag_value_and_mend(
+    beam_sdg_command, tmp_path, arguments, parts
+):
+    """Exit code 2, no traceback, nothing written."""
+    output = tmp_path / "out"
+    if arguments[0] == "infinibyte" and not any("--output" in flag for flag in arguments):
+        arguments = [*arguments, f"--output={output}"]
+    assert_explained(beam_sdg_command(*arguments), USAGE, *parts)
+    assert not output.exists()
+
+
+def test_bad_inputs_are_one_line(beam_sdg_command, tmp_path):
+    """A missing file, a missing column, too few pairs: exit code 3 before a model is asked."""
+    run = beam_sdg_command
+    flags = ["infinibyte", f"--output={tmp_path / 'out'}"]
+    assert_explained(run(*flags, "--problems_a=nowhere.jsonl"), INPUT, "no file matches nowhere")
+    few = problems(tmp_path / "few.jsonl", 2)
+    done = run(*flags, f"--problems_a={few}", "--column_a=question")
+    assert_explained(done, INPUT, "no column 'question'", "has problem", "--column_a")
+    done = run(*flags, f"--problems_a={few}", f"--problems_b={few}")
+    assert_explained(done, INPUT, "--num_records 5 is more than the 4 pairs of 2 of 2 rows")
+    assert not list(tmp_path.glob("out/.work/store/*"))
+
+
+def test_bad_rows_become_rejects_and_are_counted(beam_sdg_command, tmp_path):
+    """Malformed rows, a wrong type and duplicates: the run goes on and accounts for each."""
+    source = write_lines(
+        tmp_path / "rows.jsonl",
+        [
+            *('{"problem": "one"}', "{oops", '{"problem": 3}', "[]", '{"problem": "one"}'),
+            *('{"problem": "two"}', '{"other": 1}', '{"problem": ""}', '{"problem": "three"}'),
+        ],
+    )
+    output = tmp_path / "out"
+    done = beam_sdg_command(
+        "infinibyte", f"--problems_a={source}", "--num_records=4", f"--output={output}"
+    )
+    assert done.returncode == 0, done.stderr
+    rejects = pq.read_table(next(output.glob("rejects/*"))).to_pylist()
+    assert sorted(reject["reason"] for reject in rejects) == sorted(
+        ["not_json", "not_text", "not_an_object", "duplicate", "missing_text", "empty_text"]
+    )
+    details = {reject["reason"]: reject["detail"] for reject in rejects}
+    assert details["not_json"].startswith(f"{source}, line 2: not JSON")
+    [stage] = [
+        stage
+        for stage in json.loads((output / "manifest.json").read_text())["stages"]
+        if stage["stage"] == "problems_a"
+    ]
+    assert (stage["rows_in"], stage["rows"], sum(stage["rejects"].values())) == (9, 3, 6)
+    assert "1 not_json" in done.stdout
+
+
+def test_rows_beyond_max_records_are_counted_as_not_sampled(beam_sdg_command, tmp_path):
+    """The sample is of the size asked for, and the report says how many it left out."""
+    source = problems(tmp_path / "rows.jsonl", 30)
+    done = beam_sdg_command(
+        "infinibyte", f"--problems_a={source}", "--max_records_a=7", f"--output={tmp_path / 'o'}"
+    )
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stdout.splitlines() if "problems_a" in line]
+    assert line.split() == ["problems_a", "30", "7", "0", "23"]
+
+
+def test_a_finished_output_is_never_overwritten(beam_sdg_command, tmp_path):
+    """The same command does nothing; other settings are refused, and --replace replaces."""
+    output = tmp_path / "out"
+    flags = ["infinibyte", f"--output={output}"]
+    assert beam_sdg_command(*flags).returncode == 0
+    manifest = (output / "manifest.json").read_bytes()
+    again = beam_sdg_command(*flags)
+    assert again.returncode == 0
+    assert "is complete; there is nothing to do" in again.stdout
+    assert_explained(beam_sdg_command(*flags, "--num_records=6"), USAGE, "--replace")
+    assert (output / "manifest.json").read_bytes() == manifest
+    done = beam_sdg_command(*flags, "--num_records=6", "--replace")
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(next(output.glob("data/*"))).num_rows == 6
+    assert "6 rows in" in beam_sdg_command("report", output).stdout
+
+
+def test_a_folder_of_other_files_is_left_alone(beam_sdg_command, tmp_path):
+    """A folder with foreign files, or a file, is refused as output."""
+    (tmp_path / "thesis.tex").write_text("x")
+    done = beam_sdg_command("infinibyte", f"--output={tmp_path}")
+    assert_explained(done, USAGE, "holds other files")
+    done = beam_sdg_command("infinibyte", f"--output={tmp_path / 'thesis.tex'}")
+    assert_explained(done, USAGE, "is a file")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis.tex"]
+
+
+def test_a_dead_endpoint_is_one_line(beam_sdg_command, tmp_path):
+    """Nothing listens: exit code 4 within the patience, no rejects, and the mend is named."""
+    done = beam_sdg_command(
+        "infinibyte", "--endpoint=http://127.0.0.1:9/v1", "--model=m", "--patience_s=1",
+        f"--output={tmp_path / 'out'}",
+    )  # fmt: skip
+    assert_explained(done, FAILED, "http://127.0.0.1:9/v1 has failed for", "start the server")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_output_is_one_line(beam_sdg_command, tmp_path):
+    """No permission: exit code 2 and the path."""
+    tmp_path.chmod(0o500)
+    done = beam_sdg_command("infinibyte", f"--output={tmp_path / 'out'}")
+    assert_explained(done, USAGE, str(tmp_path))
+
+
+def test_a_server_without_the_model_is_one_line(beam_sdg_command, tmp_path, stub):
+    """A wrong path of the API answers 404: the flags to look at are named."""
+    url = stub({}).removesuffix("/v1")
+    done = beam_sdg_command(
+        "infinibyte", f"--endpoint={url}", "--model=m", f"--output={tmp_path / 'out'}"
+    )
+    assert_explained(done, FAILED, "HTTP 404", "--endpoint", "--model")
+
+
+def test_help_lists_flags_with_their_defaults(beam_sdg_command):
+    """Every setting of the recipe is a flag; the published defaults are shown."""
+    shown = beam_sdg_command("infinibyte", "--help").stdout
+    for part in ("--num_records", "(default: 5)", "--limit", "(default: 10000)", "--endpoint"):
+        assert part in shown
+    assert "infinibyte" in beam_sdg_command("recipes").stdout
+    assert "usage: beam-sdg RECIPE" in beam_sdg_command().stdout
+
+
+def test_the_key_is_written_nowhere(beam_sdg_command, tmp_path, stub):
+    """After a run with a key, no file and no output holds it."""
+    output = tmp_path / "out"
+    done = beam_sdg_command(
+        "infinibyte", f"--endpoint={stub({})}", "--model=m", f"--output={output}",
+        OPENAI_API_KEY="sk-very-secret",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    texts = [path.read_bytes() for path in output.rglob("*") if path.is_file()]
+    assert not any(b"sk-very-secret" in text for text in texts)
+    assert "sk-very-secret" not in done.stdout + done.stderr
