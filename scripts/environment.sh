@@ -21,7 +21,7 @@ find_python() {
 make_environment() {
   local extras=$1 wanted python
   wanted=$(cksum "$root/pyproject.toml")
-  if [ -x "$venv/bin/beam-sdg" ] && grep -qxF "$wanted $extras" "$venv/installed" 2>/dev/null; then
+  if [ -x "$venv/bin/beam-sdg" ] && grep -qF "$wanted $extras" "$venv/installed" 2>/dev/null; then
     return
   fi
   if [ ! -x "$venv/bin/python" ]; then

@@ -3,13 +3,15 @@
 A test that needs something a machine may lack asks for it by fixture and is skipped with a reason.
 `BEAM_SDG_REQUIRE=name,name` turns a skip for these names into a failure:
 
-    data    real inputs beside the checkout (or at BEAM_SDG_DATA)
+    data       real inputs beside the checkout (or at BEAM_SDG_DATA)
+    network    a package index that pip can install from
 """
 
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -39,6 +41,16 @@ def data() -> Path:
     if not folder.is_dir():
         lacking("data", f"no real inputs at {folder}; name their folder with BEAM_SDG_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def network() -> None:
+    """A package index within reach."""
+    probe = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--timeout=5"]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*probe, "--retries=0", f"--dest={folder}", "rich"]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            lacking("network", "pip reaches no package index")
 
 
 Serve = Callable[..., str]

@@ -49,10 +49,13 @@ def test_every_error_is_drawn_in_the_tree_at_the_top():
         assert f" {error.__name__} " in errors.__doc__
 
 
-def test_an_error_of_ours_explains_itself():
-    """An error that arrives as it was raised is returned as it is."""
-    for error in (SdgError("a"), UsageError("b"), EngineDown("c")):
-        assert explained(error) is error
+@pytest.mark.parametrize("error", [SdgError, UsageError, *FROM_WORKERS])
+def test_an_error_of_ours_explains_itself(error):
+    """An error that arrives as it was raised keeps its type and message, less the step's name."""
+    for message in ("no [id] in a.json", "no [id] in a.json [while running 'Read/Map-ptr-3']"):
+        found = explained(error(message))
+        assert type(found) is error
+        assert str(found) == "no [id] in a.json"
 
 
 @given(st.sampled_from(FROM_WORKERS), MESSAGES)

@@ -1,0 +1,247 @@
+"""Runs: phases, fingerprints, conservation, publication, and a runner that pickles everything."""
+
+import dataclasses
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_sdg.runs import Run, Stage
+from beam_sdg.shards import read_shard
+from transforms.engines.rehearsal import Rehearsal
+from transforms.errors import InputError, RowsLost, RunError
+from transforms.outcome import Outcome, SourceOutcome, SplitRejects
+from transforms.records import Problem, Reject
+from transforms.seeding import digest
+
+ROOT = Path(__file__).parents[2]
+
+
+def problem(number: int) -> Problem:
+    return Problem(digest("p", number), f"text {number}", "test", str(number), "", "{}")
+
+
+@dataclasses.dataclass(eq=False)
+class Numbers(beam.PTransform):
+    """A source of `count` problems that says it read `said` rows."""
+
+    count: int
+    said: int
+
+    def expand(self, begin: beam.pvalue.PBegin) -> SourceOutcome:
+        rows = begin | beam.Create([problem(number) for number in range(self.count)])
+        none = begin.pipeline | "None" >> beam.Create([]).with_output_types(Reject)
+        said = [("read", self.said), ("usable", self.said)]
+        return SourceOutcome(rows, none, begin.pipeline | "Said" >> beam.Create(said))
+
+
+@dataclasses.dataclass(eq=False)
+class Edit(beam.PTransform):
+    """Appends a suffix; rejects texts that end in 3, and silently drops those in `lost`."""
+
+    suffix: str
+    lost: str = "none"
+
+    def expand(self, problems: beam.PCollection) -> Outcome:
+        return problems | beam.FlatMap(edited, self.suffix, self.lost) | SplitRejects()
+
+
+def edited(record: Problem, suffix: str, lost: str) -> Iterator[Problem | Reject]:
+    if record.text.split()[1].endswith("3"):
+        yield Reject("edit", "three", "ends in 3", record.id, "{}", "")
+    elif not record.text.endswith(lost):
+        yield dataclasses.replace(record, text=record.text + suffix)
+
+
+def fail(record: Problem) -> Problem:
+    raise ValueError("boom")
+
+
+@dataclasses.dataclass(eq=False)
+class Break(beam.PTransform):
+    """Raises on the first record."""
+
+    def expand(self, problems: beam.PCollection) -> Outcome:
+        return problems | beam.Map(fail) | SplitRejects()
+
+
+def stages(count: int = 10, said: int | None = None, suffix: str = "!", **edit: Any) -> list[Stage]:
+    said = count if said is None else said
+    return [
+        Stage("numbers", Numbers(count, said), Problem, {"count": count, "said": said}),
+        Stage("edit", Edit(suffix, **edit), Problem, {"suffix": suffix}, ("numbers",)),
+    ]
+
+
+def run(folder: Path, made: list[Stage], num_shards: int = 2, flags: tuple = ()) -> Run:
+    options = PipelineOptions([*(flags or ("--runner=FnApiRunner",))])
+    return Run(tuple(made), str(folder), seed=0, num_shards=num_shards, options=options)
+
+
+def texts(made: Run, stage: str) -> list[str]:
+    paths = made.shards_of(stage, "rows")
+    return sorted(row.text for path in paths for row in read_shard(path, Problem))
+
+
+def test_a_run_publishes_rows_rejects_and_counts(tmp_path):
+    """Rows in their shards, rejects beside them, and manifests that add up."""
+    made = run(tmp_path, stages())
+    numbers, edit = made.execute()
+    assert (numbers.rows_in, numbers.rows, numbers.rejects) == (10, 10, {})
+    assert (edit.rows_in, edit.rows, edit.rejects) == (10, 9, {"three": 1})
+    assert texts(made, "edit") == [f"text {n}!" for n in range(10) if n != 3]
+
+
+def test_a_stage_that_loses_a_row_fails_the_run_and_is_not_published(tmp_path):
+    """Rows + rejects must equal rows in; the message names the stage and the numbers."""
+    with pytest.raises(RowsLost, match="stage edit took 10 rows and accounts for 9"):
+        run(tmp_path, stages(lost="7")).execute()
+    assert list(tmp_path.glob("stages/numbers/*/stage.json"))
+    assert not list(tmp_path.glob("stages/edit/*/stage.json"))
+
+
+def test_a_source_that_loses_a_row_fails_the_run(tmp_path):
+    """The rows read are counted apart from those kept."""
+    with pytest.raises(RowsLost, match="stage numbers took 12 rows"):
+        source = dataclasses.replace(stages()[0], transform=Lossy(), settings={})
+        run(tmp_path, [source]).execute()
+
+
+@dataclasses.dataclass(eq=False)
+class Lossy(beam.PTransform):
+    """Reads 12 rows, of which 10 are usable, and rejects none."""
+
+    def expand(self, begin: beam.pvalue.PBegin) -> SourceOutcome:
+        outcome = Numbers(10, 10).expand(begin)
+        said = begin.pipeline | "Lossy" >> beam.Create([("read", 12), ("usable", 10)])
+        return outcome._replace(counts=said)
+
+
+def test_a_published_stage_is_not_run_again(tmp_path):
+    """A second run with a stage that would fail now does nothing."""
+    run(tmp_path, stages()).execute()
+    broken = [dataclasses.replace(stage, transform=Break()) for stage in stages()]
+    run(tmp_path, broken).execute()
+
+
+def test_a_changed_setting_runs_its_stage_and_those_after_it_again(tmp_path):
+    """Another suffix makes another edit of the same numbers."""
+    first = run(tmp_path, stages())
+    first.execute()
+    second = run(tmp_path, stages(suffix="?"))
+    second.execute()
+    assert first.fingerprints["numbers"] == second.fingerprints["numbers"]
+    assert first.fingerprints["edit"] != second.fingerprints["edit"]
+    assert texts(second, "edit")[0] == "text 0?"
+    assert len(list(tmp_path.glob("stages/numbers/*"))) == 1
+    assert run(tmp_path, stages(count=11)).fingerprints["edit"] not in (
+        *first.fingerprints.values(),
+        *second.fingerprints.values(),
+    )
+
+
+def test_an_unfinished_stage_is_run_again(tmp_path):
+    """Without its stage.json a stage is not published, whatever files it has."""
+    made = run(tmp_path, stages())
+    made.execute()
+    [published] = tmp_path.glob("stages/edit/*/stage.json")
+    published.unlink()
+    made.execute()
+    assert published.exists()
+
+
+def test_a_failing_stage_is_one_line_and_keeps_the_stages_before(tmp_path):
+    """The error names the stages of the phase and the last line of the cause."""
+    broken = [stages()[0], dataclasses.replace(stages()[1], transform=Break(), engine=Rehearsal())]
+    with pytest.raises(RunError, match="edit failed: .*boom"):
+        run(tmp_path, broken).execute()
+    assert list(tmp_path.glob("stages/numbers/*/stage.json"))
+
+
+def test_a_stage_can_refuse_what_it_made(tmp_path):
+    """`verify` sees the manifests, and raising leaves its stage unpublished."""
+
+    def verify(inputs, made):
+        raise InputError(f"{made.rows} of {inputs[0].rows} rows")
+
+    refused = [stages()[0], dataclasses.replace(stages()[1], verify=verify)]
+    with pytest.raises(InputError, match="9 of 10 rows"):
+        run(tmp_path, refused).execute()
+    assert not list(tmp_path.glob("stages/edit/*/stage.json"))
+
+
+def test_phases_are_consecutive_stages_of_one_engine(tmp_path):
+    """None, then A, then B, then A again: four phases."""
+    a, b = Rehearsal(seed=1), Rehearsal(seed=2)
+    made = [
+        Stage(str(number), Edit("x"), Problem, {}, (), engine)
+        for number, engine in enumerate([None, None, a, a, b, a])
+    ]
+    names = [[stage.name for stage in phase] for phase in run(tmp_path, made).phases()]
+    assert names == [["0", "1"], ["2", "3"], ["4"], ["5"]]
+
+
+@pytest.mark.parametrize("num_shards", [1, 5, 40])
+def test_every_row_is_in_the_shard_of_its_hash(tmp_path, num_shards):
+    """Any number of shards holds each row once, empty shards included."""
+    made = run(tmp_path, stages(count=30), num_shards)
+    made.execute()
+    assert texts(made, "numbers") == sorted(f"text {n}" for n in range(30))
+    assert all(Path(path).exists() for path in made.shards_of("numbers", "rows"))
+
+
+def test_two_processes_write_the_bytes_of_one(tmp_path):
+    """Worker processes change nothing in the files."""
+    one = run(tmp_path / "one", stages(count=50), 3)
+    flags = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    two = run(tmp_path / "two", stages(count=50), 3, ("--runner=FnApiRunner", *flags))
+    one.execute()
+    two.execute()
+    for stage in ("numbers", "edit"):
+        for kind in ("rows", "rejects"):
+            pairs = zip(one.shards_of(stage, kind), two.shards_of(stage, kind), strict=True)
+            assert all(Path(a).read_bytes() == Path(b).read_bytes() for a, b in pairs)
+
+
+@pytest.fixture
+def job_service() -> Iterator[str]:
+    """A portable job service: jobs are submitted over gRPC and everything is pickled."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    module = "apache_beam.runners.portability.local_job_service_main"
+    service = subprocess.Popen(
+        [sys.executable, "-m", module, "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    yield f"127.0.0.1:{port}"
+    service.kill()
+    service.wait()
+
+
+def test_infinibyte_on_the_portable_job_service_writes_the_same_bytes(
+    tmp_path, beam_sdg_command, job_service
+):
+    """The same command on another runner: equal data files."""
+    portable = (
+        "--runner=PortableRunner", f"--job_endpoint={job_service}", "--environment_type=LOOPBACK",
+    )  # fmt: skip
+    for name, flags in (("here", ()), ("there", portable)):
+        done = beam_sdg_command("infinibyte", f"--output={tmp_path / name}", *flags)
+        assert done.returncode == 0, done.stderr
+    for kind in ("data/train", "rejects/rejects"):
+        here, there = (tmp_path / n / f"{kind}-00000-of-00001.parquet" for n in ("here", "there"))
+        assert here.read_bytes() == there.read_bytes()

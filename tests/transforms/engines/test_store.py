@@ -1,0 +1,382 @@
+"""The answer store: durable at once, never a wrong answer, the same for any order of writing."""
+
+import contextlib
+import itertools
+import resource
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transforms.engines.engine import Attempted, Failure, Reply
+from transforms.engines.store import SHARDS, AnswerStore, shard_of
+from transforms.errors import RunError
+from transforms.seeding import digest
+
+ASK = "evals"
+SHARD = 5
+KEYS = [digest("key", number) for number in range(6)]
+KEY, OTHER_KEY, THIRD_KEY = KEYS[:3]
+REPLIES = st.builds(
+    Reply,
+    text=st.text(max_size=20),
+    reasoning=st.text(max_size=5),
+    finish_reason=st.sampled_from(["stop", "length", "content_filter"]),
+    prompt_tokens=st.integers(0, 10**6),
+    completion_tokens=st.integers(0, 10**6),
+)
+
+
+def reply(text: str) -> Reply:
+    return Reply(text, "", "stop", 10, 20)
+
+
+def store_in(folder) -> AnswerStore:
+    return AnswerStore(str(folder), ASK)
+
+
+def keep(store: AnswerStore, *answers: tuple[str, Reply | Failure], shard: int = SHARD) -> None:
+    """Append outcomes through one window of their own."""
+    with store.window([shard]) as window:
+        for key, outcome in answers:
+            window.append(shard, key, Attempted(outcome, 1), "rehearsal", 0.25)
+
+
+def read(store: AnswerStore, *keys: str, shards: tuple[int, ...] = (SHARD,)) -> list[Reply | None]:
+    """What a window that is opened now finds for each key."""
+    with store.window(shards) as window:
+        return [window.get(key) for key in keys]
+
+
+def segments(folder) -> list:
+    return sorted((folder / ASK).glob("*/*.jsonl"))
+
+
+def test_an_answer_is_seen_by_a_window_opened_later(tmp_path):
+    """A window opened after an append finds the answer, though the writer is still open."""
+    store = store_in(tmp_path)
+    with store.window([SHARD]) as early:
+        assert early.get(KEY) is None
+        early.append(SHARD, KEY, Attempted(reply("yes"), 1), "rehearsal", 0.1)
+        assert read(store, KEY, OTHER_KEY) == [reply("yes"), None]
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), REPLIES))
+@settings(deadline=None)
+def test_an_answer_comes_back_as_it_was(tmp_path_factory, answers):
+    """Any text, counts and finish reason are read back unchanged."""
+    store = store_in(tmp_path_factory.mktemp("store"))
+    keep(store, *answers.items())
+    assert read(store, *KEYS) == [answers.get(key) for key in KEYS]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a\nb\r\n\u2028\x00\x85", "}\n", '{"key":"', "π🎲", "\\ud83d"]
+)
+def test_an_answer_of_odd_characters_is_kept(tmp_path, text):
+    """Line breaks, braces and characters of any plane do not break a line of the store."""
+    keep(
+        store_in(tmp_path),
+        (KEY, reply("first")),
+        (OTHER_KEY, reply(text)),
+        (THIRD_KEY, reply(text)),
+    )
+    assert read(store_in(tmp_path), KEY, OTHER_KEY, THIRD_KEY) == [
+        reply("first"),
+        reply(text),
+        reply(text),
+    ]
+
+
+def test_an_answer_that_is_not_quite_text_is_kept(tmp_path):
+    """A reply with half of a character pair, as a JSON body can carry it, does not stop the run."""
+    keep(store_in(tmp_path), (KEY, reply("half of \ud83d")), (OTHER_KEY, reply("whole")))
+    assert read(store_in(tmp_path), OTHER_KEY) == [reply("whole")]
+
+
+def test_a_store_that_was_never_written_has_no_answers(tmp_path):
+    """Reading makes nothing: neither an answer nor a folder."""
+    assert read(store_in(tmp_path / "new"), KEY) == [None]
+    assert list(store_in(tmp_path / "new").attempts()) == []
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_window_sees_its_shards_and_its_ask_only(tmp_path):
+    """An answer of another shard, or of another ask, is not found."""
+    keep(store_in(tmp_path), (KEY, reply("yes")))
+    assert read(store_in(tmp_path), KEY, shards=(SHARD + 1,)) == [None]
+    assert read(store_in(tmp_path), KEY, shards=(SHARD - 1, SHARD, SHARD + 1)) == [reply("yes")]
+    assert read(AnswerStore(str(tmp_path), "solution"), KEY) == [None]
+
+
+def test_a_failure_is_not_an_answer(tmp_path):
+    """A failed turn has no answer, until it is asked again and answered; both are in the ledger."""
+    store = store_in(tmp_path)
+    keep(store, (KEY, Failure("request_refused", "HTTP 400")))
+    assert read(store, KEY) == [None]
+    keep(store, (KEY, reply("yes")))
+    keep(store, (KEY, Failure("request_refused", "HTTP 400")))
+    assert read(store, KEY) == [reply("yes")]
+    assert ["reply" in line for line in store.attempts()] == [False, True, False]
+
+
+def test_the_ledger_tells_every_attempt(tmp_path):
+    """A line for every turn: when, of which model, how long, how often, and what came of it."""
+    store = store_in(tmp_path)
+    with store.window([SHARD]) as window:
+        window.append(SHARD, KEY, Attempted(reply("yes"), 3), "some-model", 1.23456)
+    keep(store, (OTHER_KEY, Failure("request_refused", "HTTP 400")), shard=SHARD + 1)
+    first, second = store.attempts()
+    assert (first["key"], first["model"], first["attempts"]) == (KEY, "some-model", 3)
+    assert first["latency_s"] == pytest.approx(1.23456, abs=1e-4)
+    assert first["at"] > 1.7e9
+    assert first["reply"] == {
+        "text": "yes",
+        "reasoning": "",
+        "finish_reason": "stop",
+        "prompt_tokens": 10,
+        "completion_tokens": 20,
+    }
+    assert second["failure"] == {"reason": "request_refused", "detail": "HTTP 400"}
+
+
+def test_of_two_answers_the_smaller_content_hash_wins(tmp_path):
+    """Whichever was written first, in one segment or in two, the same answer is read."""
+    answers = [reply(f"answer {number}") for number in range(4)]
+    read_back = set()
+    for number, order in enumerate(itertools.permutations(answers)):
+        store = store_in(tmp_path / str(number))
+        keep(store, *((KEY, each) for each in order[:2]))
+        keep(store, *((KEY, each) for each in order[2:]))
+        smallest = min(store.attempts(), key=lambda line: line["check"])
+        (found,) = read(store, KEY)
+        assert found == Reply(**smallest["reply"])
+        read_back.add(found)
+    assert len(read_back) == 1
+
+
+WRITES = st.lists(
+    st.tuples(st.sampled_from(KEYS[:4]), st.sampled_from("abcd").map(reply)), max_size=12
+)
+
+
+@given(WRITES, st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_interleaving_over_any_windows_reads_back_the_same(tmp_path_factory, writes, data):
+    """The answers do not depend on the order of appends, nor on which window made each."""
+    orders = [writes, data.draw(st.permutations(writes)), data.draw(st.permutations(writes))]
+    read_back = []
+    for order in orders:
+        store = store_in(tmp_path_factory.mktemp("store"))
+        with contextlib.ExitStack() as stack:
+            number = data.draw(st.integers(1, 4))
+            windows = [stack.enter_context(store.window([SHARD])) for _ in range(number)]
+            for key, answer in order:
+                window = data.draw(st.sampled_from(windows))
+                window.append(SHARD, key, Attempted(answer, 1), "rehearsal", 0.1)
+        read_back.append(read(store, *KEYS))
+    assert read_back[0] == read_back[1] == read_back[2]
+    for key, found in zip(KEYS, read_back[0], strict=True):
+        written = [answer for written_key, answer in writes if written_key == key]
+        assert found in written if written else found is None
+
+
+def test_two_windows_never_share_a_segment(tmp_path):
+    """Windows that write to one shard at the same time have a segment each, and lose nothing."""
+    store = store_in(tmp_path)
+    with store.window([SHARD]) as first, store.window([SHARD]) as second:
+        for number, key in enumerate(KEYS):
+            window = (first, second)[number % 2]
+            window.append(SHARD, key, Attempted(reply(key), 1), "rehearsal", 0.1)
+    assert len(segments(tmp_path)) == 2
+    assert read(store, *KEYS) == [reply(key) for key in KEYS]
+
+
+def test_concurrent_writers_never_collide(tmp_path):
+    """Sixteen threads that begin at once make sixteen segments, and every answer is kept."""
+    store, writers = store_in(tmp_path), 16
+    barrier = threading.Barrier(writers)
+    keys = [[digest(writer, number) for number in range(20)] for writer in range(writers)]
+
+    def write(own_keys: list[str]) -> None:
+        with store.window([SHARD]) as window:
+            barrier.wait()
+            for key in own_keys:
+                window.append(SHARD, key, Attempted(reply(key), 1), "rehearsal", 0.1)
+
+    threads = [threading.Thread(target=write, args=(own_keys,)) for own_keys in keys]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(segments(tmp_path)) == writers
+    every = list(itertools.chain(*keys))
+    assert read(store, *every) == [reply(key) for key in every]
+
+
+def test_a_segment_is_never_written_again(tmp_path):
+    """A later window leaves the files of earlier ones as they are, even after a torn line."""
+    store = store_in(tmp_path)
+    keep(store, (KEY, reply("yes")), (OTHER_KEY, reply("no")))
+    (segment,) = segments(tmp_path)
+    segment.write_bytes(segment.read_bytes()[:-9])
+    before = segment.read_bytes()
+    keep(store, (THIRD_KEY, reply("maybe")))
+    assert segment.read_bytes() == before
+    assert len(segments(tmp_path)) == 2
+    assert read(store, KEY, OTHER_KEY, THIRD_KEY) == [reply("yes"), None, reply("maybe")]
+
+
+def test_a_segment_that_was_removed_is_no_obstacle(tmp_path):
+    """Where numbers are missing, a new segment takes a free one and overwrites nothing."""
+    store = store_in(tmp_path)
+    for key in KEYS[:3]:
+        keep(store, (key, reply(key)))
+    segments(tmp_path)[0].unlink()
+    keep(store, (KEYS[3], reply(KEYS[3])))
+    assert read(store, *KEYS[1:4]) == [reply(key) for key in KEYS[1:4]]
+
+
+def test_a_torn_tail_is_ignored_wherever_it_was_torn(tmp_path):
+    """Cut anywhere in its last line, a segment still gives all answers before it."""
+    store = store_in(tmp_path)
+    keep(store, (KEY, reply("yes\nπ")), (OTHER_KEY, reply("no")))
+    (segment,) = segments(tmp_path)
+    whole = segment.read_bytes()
+    first = whole.index(b"\n") + 1
+    for end in range(first, len(whole)):
+        segment.write_bytes(whole[:end])
+        assert read(store, KEY, OTHER_KEY) == [reply("yes\nπ"), None]
+        assert len(list(store.attempts())) == (1 if end < len(whole) - 1 else 2)
+    segment.write_bytes(whole)
+    assert read(store, OTHER_KEY) == [reply("no")]
+
+
+def test_a_key_whose_answer_was_torn_can_be_answered_again(tmp_path):
+    """After a torn tail the same key gets an answer from another window."""
+    store = store_in(tmp_path)
+    keep(store, (KEY, reply("yes")))
+    (segment,) = segments(tmp_path)
+    segment.write_bytes(segment.read_bytes()[:-1])
+    keep(store, (KEY, reply("yes")))
+    assert read(store, KEY) == [reply("yes")]
+
+
+DAMAGED = (reply("first"), reply("the second, a little longer: π"), reply("third"))
+
+
+@given(st.integers(0, 2**16), st.integers(1, 255))
+@settings(max_examples=300, deadline=None)
+def test_a_changed_byte_never_gives_another_answer(tmp_path_factory, place, change):
+    """With one byte changed, its line gives the true answer or none, and its neighbours theirs.
+
+    Where the byte belongs to the key, the check or the reply, the line gives none.
+    """
+    folder = tmp_path_factory.mktemp("store")
+    keep(store_in(folder), *zip(KEYS[:3], DAMAGED, strict=True))
+    (segment,) = segments(folder)
+    first, second, third = segment.read_bytes().splitlines(keepends=True)
+    place %= len(second) - 1
+    changed = bytes([second[place] ^ change])
+    segment.write_bytes(first + second[:place] + changed + second[place + 1 :] + third)
+    found = read(store_in(folder), *KEYS[:3])
+    assert (found[0], found[2]) == (DAMAGED[0], DAMAGED[2])
+    assert found[1] in (None, DAMAGED[1])
+    vital = [second.index(KEYS[1].encode()), second.index(b'"check"'), second.index(b',"model"')]
+    if vital[0] <= place < vital[0] + 32 or vital[1] + 9 <= place < vital[2]:
+        assert found[1] is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"no", b"on"),
+        (b'"stop"', b'"halt"'),
+        (b'"text"', b'"test"'),
+        (b'"text":"no",', b""),
+        (b'"prompt_tokens":10', b'"prompt_tokens":11'),
+        (b"{", b"["),
+        (b"no", b"\xff\xfe"),
+        (b"no", b"\n"),
+        (b'"reply"', b'"peply"'),
+    ],
+)
+def test_a_damaged_line_in_the_middle_is_missing(tmp_path, old, new):
+    """A line that is not what was written has no answer, and the lines around it keep theirs."""
+    store = store_in(tmp_path)
+    keep(store, (KEY, reply("yes")), (OTHER_KEY, reply("no")), (THIRD_KEY, reply("maybe")))
+    (segment,) = segments(tmp_path)
+    first, second, third = segment.read_bytes().splitlines(keepends=True)
+    assert old in second
+    segment.write_bytes(first + second.replace(old, new) + third)
+    assert read(store, KEY, OTHER_KEY, THIRD_KEY) == [reply("yes"), None, reply("maybe")]
+
+
+def test_an_answer_given_again_after_damage_is_found(tmp_path):
+    """A damaged line does not hide a whole one: the key is asked once more and then never again."""
+    store = store_in(tmp_path)
+    keep(store, (KEY, reply("yes")))
+    (segment,) = segments(tmp_path)
+    segment.write_bytes(segment.read_bytes().replace(b"yes", b"yEs"))
+    assert read(store, KEY) == [None]
+    keep(store, (KEY, reply("yes")))
+    assert read(store, KEY) == [reply("yes")]
+
+
+def test_a_folder_that_cannot_be_written_is_a_run_error(tmp_path):
+    """Where the store's folder cannot be made, the error says where and what to do."""
+    (tmp_path / "file").write_text("in the way")
+    store = AnswerStore(str(tmp_path / "file" / "store"), ASK)
+    with store.window([SHARD]) as window, pytest.raises(RunError) as raised:
+        window.append(SHARD, KEY, Attempted(reply("yes"), 1), "rehearsal", 0.1)
+    assert str(tmp_path / "file" / "store" / ASK) in str(raised.value)
+    assert "--work_dir" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@contextlib.contextmanager
+def files_end_at(size: int):
+    """Let no file of this process grow beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 100])
+def test_a_full_disk_is_a_run_error_and_keeps_what_was_written(tmp_path, beyond):
+    """A line that does not fit raises and is no answer; earlier answers and later runs are fine."""
+    store, raised = store_in(tmp_path), False
+    with store.window([SHARD]) as window:
+        window.append(SHARD, KEY, Attempted(reply("yes"), 1), "rehearsal", 0.1)
+        (segment,) = segments(tmp_path)
+        with files_end_at(segment.stat().st_size + beyond):
+            try:
+                window.append(SHARD, OTHER_KEY, Attempted(reply("no"), 1), "rehearsal", 0.1)
+            except RunError:
+                raised = True
+    assert raised
+    assert read(store, KEY, OTHER_KEY) == [reply("yes"), None]
+    keep(store, (OTHER_KEY, reply("no")))
+    assert read(store, KEY, OTHER_KEY) == [reply("yes"), reply("no")]
+
+
+@given(st.lists(st.integers(0, 10**6), max_size=50))
+@settings(deadline=None)
+def test_a_shard_is_a_function_of_the_record(numbers):
+    """A record always falls into the same one of the shards."""
+    for number in numbers:
+        record_id = digest("record", number)
+        assert 0 <= shard_of(record_id) < SHARDS
+        assert shard_of(record_id) == shard_of(record_id[:4])
+
+
+def test_records_fill_all_shards_evenly():
+    """Of 6,400 records each shard gets about a hundred."""
+    counts = [0] * SHARDS
+    for number in range(100 * SHARDS):
+        counts[shard_of(digest("record", number))] += 1
+    assert 60 < min(counts) <= max(counts) < 140
