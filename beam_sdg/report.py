@@ -87,7 +87,7 @@ def _usage(manifest: RunManifest) -> rich.table.Table:
         "retries",
         "tokens in",
         "tokens out",
-        "s/answer",
+        "seconds",
     )
     for stage in manifest.stages:
         lines = list(AnswerStore(manifest.store, stage.stage).attempts())

@@ -164,6 +164,8 @@ class Run:
                 with beam.Pipeline(options=self.options) as pipeline:
                     self._wire(pipeline, stages, shards)
             except Exception as error:  # a runner's own, with the worker's as text
+                if _last_line(error).startswith("KeyboardInterrupt"):
+                    raise KeyboardInterrupt from error
                 raise explained(error) or RunError(
                     f"{names} failed: {_last_line(error)}; --debug shows where"
                 ) from error
