@@ -5,7 +5,8 @@ Both sides get dense ranks by hash. The k-th pair is the k-th value of a keyed p
 are a uniform sample in random order: a larger limit keeps every pair of a smaller one.
 
 Between the joins a pair is bytes: an A record is packed once for all its pairs, and a runner that
-buffers the shuffle holds compressed text and little else.
+buffers the shuffle holds compressed text and little else. B records go through the first join
+unchanged, so that what is large, the pairs with their A records, is shuffled once and never merged.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ from transforms.records import Pair, Problem
 from transforms.seeding import digest
 
 BLOCK = 4096
+_A, _B = 0, 1
 _RECORD, _WANTED = b"r", b"w"
 
 
@@ -61,15 +63,13 @@ class SampleCrossJoin(beam.PTransform):
             )
             | "Want" >> beam.MapTuple(_wanted)
         )
-        with_a = (
-            (ranked_a | "RecordA" >> beam.MapTuple(_record), wanted)
-            | "MergeA" >> beam.Flatten()
+        records_a = ranked_a | "RecordA" >> beam.MapTuple(_record, side=_A)
+        records_b = ranked_b | "RecordB" >> beam.MapTuple(_record, side=_B)
+        return (
+            (records_a, records_b, wanted)
+            | "Merge" >> beam.Flatten()
             | "GroupA" >> beam.GroupByKey()
             | "AttachA" >> beam.FlatMapTuple(_wanted_with_a)
-        )
-        return (
-            (ranked_b | "RecordB" >> beam.MapTuple(_record), with_a)
-            | "MergeB" >> beam.Flatten()
             | "GroupB" >> beam.GroupByKey()
             | "AttachB" >> beam.FlatMapTuple(_pairs)
         )
@@ -93,11 +93,34 @@ def drawn_ranks(
 
 
 def _wanted(rank_a: int, rank_b: int) -> tuple[int, bytes]:
-    return rank_a, _WANTED + rank_b.to_bytes(8, "big")
+    return _key(rank_a, _A), _WANTED + rank_b.to_bytes(8, "big")
 
 
-def _record(rank: int, packed: bytes) -> tuple[int, bytes]:
-    return rank, _RECORD + packed
+def _record(rank: int, packed: bytes, side: int = _A) -> tuple[int, bytes]:
+    return _key(rank, side), _RECORD + packed
+
+
+def _key(rank: int, side: int) -> int:
+    return rank * 2 + side
+
+
+def _wanted_with_a(key: int, group: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """A B record passes; an A record goes to the B ranks that its pairs want."""
+    if key % 2 == _B:
+        yield from ((key, item) for item in group)
+        return
+    record, wanted = _record_and_wanted(group)
+    with_a = _WANTED + record
+    for rank_b in wanted:
+        yield _key(int.from_bytes(rank_b, "big"), _B), with_a
+
+
+def _pairs(key: int, group: Iterable[bytes]) -> Iterator[Pair]:
+    record, wanted = _record_and_wanted(group)
+    b: Problem = unpack(record)
+    for packed_a in wanted:
+        a: Problem = unpack(packed_a)
+        yield Pair(id=digest("pair", a.id, b.id), a=a, b=b)
 
 
 def _record_and_wanted(group: Iterable[bytes]) -> tuple[bytes, list[bytes]]:
@@ -109,18 +132,3 @@ def _record_and_wanted(group: Iterable[bytes]) -> tuple[bytes, list[bytes]]:
         else:
             wanted.append(item[1:])
     return record, wanted
-
-
-def _wanted_with_a(rank_a: int, group: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    record, wanted = _record_and_wanted(group)
-    with_a = _WANTED + record
-    for rank_b in wanted:
-        yield int.from_bytes(rank_b, "big"), with_a
-
-
-def _pairs(rank_b: int, group: Iterable[bytes]) -> Iterator[Pair]:
-    record, wanted = _record_and_wanted(group)
-    b: Problem = unpack(record)
-    for packed_a in wanted:
-        a: Problem = unpack(packed_a)
-        yield Pair(id=digest("pair", a.id, b.id), a=a, b=b)

@@ -134,7 +134,7 @@ def test_code_that_no_parser_takes_is_a_fault(code):
 
 
 @given(st.text(st.characters()) | st.text("()[]{}'\"\\\n :=fbx01\0#@"))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_text_is_parsed_or_faulted(code):
     """No text makes the parser's own errors come out; a fault says something on one line."""
     fault = syntax_fault(code)

@@ -94,6 +94,13 @@ def test_types_follow_their_weights():
     assert chisquare(counts, [1000, 3000]).pvalue > 0.001
 
 
+def test_types_do_not_change_between_versions():
+    """The types of the first pairs of a seed are these very ones."""
+    weights = dict.fromkeys(COMBINATION_TYPES, 1.0)
+    drawn = [cross_breed(Pair(f"p{number}", A, B), 27, weights) for number in range(12)]
+    assert "".join(record.combination_type[0] for record in drawn) == "cccococcoccc"
+
+
 def test_another_seed_draws_types_anew():
     """Between two seeds about half of the pairs change their type."""
     pairs = [Pair(f"p{number}", A, B) for number in range(2000)]

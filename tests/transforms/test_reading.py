@@ -66,7 +66,7 @@ def test_an_object_is_found_in_any_wrapping(text):
 
 
 @given(st.sampled_from(STRUCTURES), st.data(), PROSE, PROSE, st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_was_written_is_read_whatever_stands_around_it(kind, data, before, after, fence):
     """Any record is read back from prose around its JSON, with or without a fence."""
     text = st.text(min_size=1, max_size=30)
@@ -160,7 +160,7 @@ def test_the_schema_of_a_type_is_not_an_answer():
 
 
 @given(st.text(st.characters(), max_size=200) | st.text('{}[]":,`\n \\1aé\ud800', max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_reading_never_raises(text):
     """Any text gives a value or a fault with a reason and a detail."""
     for reader in (SCORES, Structured(NewProblemList), Text()):

@@ -319,7 +319,7 @@ def test_dots_without_a_call_are_prose():
 
 
 @given(STATEMENTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_example_lines_are_lines_of_the_text_in_order(text):
     """The examples are some of the text's own lines that are not empty, in their order."""
     lines = iter(text.splitlines())
@@ -329,7 +329,7 @@ def test_example_lines_are_lines_of_the_text_in_order(text):
 
 
 @given(STATEMENTS, STATEMENTS, STATEMENTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_text_that_holds_the_whole_source_keeps_everything(source, before, after):
     """A source with words put before and after it loses no example and no question."""
     text = f"{before}\n{source}\n{after}"

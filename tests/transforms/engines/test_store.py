@@ -267,7 +267,7 @@ DAMAGED = (reply("first"), reply("the second, a little longer: π"), reply("thir
 
 
 @given(st.integers(0, 2**16), st.integers(1, 255))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_changed_byte_never_gives_another_answer(tmp_path_factory, place, change):
     """With one byte changed, its line gives the true answer or none, and its neighbours theirs.
 
