@@ -22,7 +22,7 @@ import pydantic
 from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.codec import canonical_json
+from transforms.codec import canonical_json, well_formed
 from transforms.errors import InputError, UsageError
 from transforms.identify import IdentifyProblems, SampleProblems
 from transforms.outcome import SourceOutcome, SplitRejects
@@ -235,6 +235,8 @@ def _row_fault(row: Any, columns: Format) -> tuple[str, str]:
         return "missing_text", f"column {columns.text!r} is missing or null"
     if not isinstance(text, str):
         return "not_text", f"column {columns.text!r} is {type(text).__name__}, not text"
+    if well_formed(text) != text:
+        return "not_text", f"column {columns.text!r} holds half of a surrogate pair"
     if not text.strip():
         return "empty_text", f"column {columns.text!r} is empty"
     if columns.picture and row.get(columns.picture):
@@ -310,4 +312,5 @@ def _decoded(line: bytes) -> Any:
 
 def canonical_json_of_any(value: Any) -> str:
     """Canonical JSON of a row, whatever Parquet or JSON put into it; bytes and dates as text."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return well_formed(text)

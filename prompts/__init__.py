@@ -5,12 +5,13 @@
 files of the same names, overrides the ones here file by file.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jinja2
@@ -22,7 +23,7 @@ Rehearse = Callable[[Sequence[Mapping[str, str]], random.Random], str]
 
 
 class PromptError(ValueError):
-    """A template is missing, broken, or was given other variables than it names."""
+    """A template is missing or broken, or lacks a variable that it names."""
 
 
 def render(
@@ -38,16 +39,13 @@ def render(
     Raises:
         PromptError: no such template, a syntax error in it, or a variable it was not given.
     """
-    template = _template(name, overrides)
-    try:
+    with _explained(name, overrides):
+        template = _environment(overrides).get_template(f"{name}.jinja")
         context = template.new_context(dict(variables))
-        rendered = [
-            (role, "".join(template.blocks[role](context)).strip())
-            for role in ("system", "user")
-            if role in template.blocks
-        ]
-    except jinja2.UndefinedError as error:
-        raise PromptError(f"prompt {name}: {error.message}") from error
+        roles = [role for role in ("system", "user") if role in template.blocks]
+        rendered = [(role, "".join(template.blocks[role](context)).strip()) for role in roles]
+    if not roles:
+        raise PromptError(f"prompt {name} has neither a system nor a user block")
     return [(role, text) for role, text in rendered if text]
 
 
@@ -57,12 +55,14 @@ def source_hash(name: str, overrides: str = "") -> str:
     environment = _environment(overrides)
     seen: dict[str, str] = {}
     wanted = [f"{name}.jinja"]
-    while wanted:
-        file = wanted.pop()
-        if file in seen:
-            continue
-        seen[file] = _source(environment, file)
-        wanted += [ref for ref in _references(environment, seen[file]) if ref]
+    with _explained(name, overrides):
+        while wanted:
+            file = wanted.pop()
+            if file not in seen:
+                assert environment.loader is not None
+                seen[file] = environment.loader.get_source(environment, file)[0]
+                found = jinja2.meta.find_referenced_templates(environment.parse(seen[file]))
+                wanted += [reference for reference in found if reference]
     joined = "\0".join(seen[file] for file in sorted(seen))
     return hashlib.blake2b(joined.encode(), digest_size=8).hexdigest()
 
@@ -110,24 +110,16 @@ def _environment(overrides: str) -> jinja2.Environment:
     )
 
 
-@functools.lru_cache(maxsize=256)
-def _template(name: str, overrides: str) -> jinja2.Template:
+@contextlib.contextmanager
+def _explained(name: str, overrides: str) -> Iterator[None]:
+    """Turn Jinja's errors into one that names the prompt and the mend."""
     try:
-        return _environment(overrides).get_template(f"{name}.jinja")
+        yield
     except jinja2.TemplateNotFound as error:
         places = " or ".join(str(folder) for folder in _folders(overrides))
-        raise PromptError(f"no prompt {error.name} in {places}") from error
+        raise PromptError(f"prompt {name}: there is no {error.name} in {places}") from error
     except jinja2.TemplateSyntaxError as error:
-        raise PromptError(f"prompt {error.name}, line {error.lineno}: {error.message}") from error
-
-
-def _source(environment: jinja2.Environment, file: str) -> str:
-    assert environment.loader is not None
-    try:
-        return environment.loader.get_source(environment, file)[0]
-    except jinja2.TemplateNotFound as error:
-        raise PromptError(f"no prompt {file}") from error
-
-
-def _references(environment: jinja2.Environment, source: str) -> list[str | None]:
-    return list(jinja2.meta.find_referenced_templates(environment.parse(source)))
+        where = f"{error.name or name}, line {error.lineno}"
+        raise PromptError(f"prompt {name}: {where}: {error.message}") from error
+    except jinja2.UndefinedError as error:
+        raise PromptError(f"prompt {name}: {error.message}") from error

@@ -2,12 +2,15 @@
 
 import ast
 import re
+import warnings
 
-_PYTHON_BLOCK = re.compile(r"^```(?:python|py|python3)[ \t]*\n(.*?)^```", re.M | re.S | re.I)
+_PYTHON_BLOCK = re.compile(
+    r"^```(?:python|py|python3)[ \t]*\r?\n(.*?)(?:^```|\Z)", re.M | re.S | re.I
+)
 
 
 def python_blocks(text: str) -> list[str]:
-    """The contents of all closed ```python fences in `text`, in order."""
+    """The contents of all ```python fences in `text`, in order, the last one closed or not."""
     return _PYTHON_BLOCK.findall(text)
 
 
@@ -17,9 +20,11 @@ def syntax_fault(code: str) -> str | None:
     Nothing is executed. Code that is too deeply nested to parse counts as faulty.
     """
     try:
-        ast.parse(code)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(code)
     except SyntaxError as error:
-        return f"line {error.lineno}: {error.msg}"
+        return f"line {error.lineno}: {error.msg}" if error.lineno else error.msg
     except (ValueError, RecursionError, MemoryError) as error:
         return str(error) or type(error).__name__
     return None

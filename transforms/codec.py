@@ -54,6 +54,15 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
+def well_formed(value: Any) -> Any:
+    """`value`, text or JSON, with halves of surrogate pairs replaced: no file can hold them."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {well_formed(key): well_formed(item) for key, item in value.items()}
+    return [well_formed(item) for item in value] if isinstance(value, list) else value
+
+
 def arrow_schema(record_type: type) -> pa.Schema:
     """The Arrow schema of a record's type: one column per field, in their order."""
     return pa.schema(_arrow_fields(record_type))

@@ -131,7 +131,7 @@ def _statement_fault(record: CrossBreed, text: str) -> Fault | None:
         )
     else:
         own = statements.keeps_examples(text, a)
-    return statements.names_source(text, a, b) or statements.copies_passage(text, b) or own
+    return statements.names_source(text, a, b) or statements.copies_passage(text, b, a) or own
 
 
 def _nearly_same(text: str, other: str) -> bool:

@@ -11,12 +11,13 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import pydantic
 
-from transforms.codec import adapter
+from transforms.codec import adapter, well_formed
 
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
 _FENCED = re.compile(r"```[\w-]*\n(.*?)```", re.DOTALL)
 _DECODER = json.JSONDecoder()
+_MOST_BRACES = 1000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Text:
 
     def read(self, text: str) -> str | Fault:
         """The text without surrounding white space; `empty_answer` where nothing is left."""
-        stripped = text.strip()
+        stripped = well_formed(text).strip()
         return stripped or Fault("empty_answer", "the answer is empty")
 
     def schema(self) -> None:
@@ -57,8 +58,8 @@ class Text:
 class Structured(Generic[V]):
     """An answer that is one JSON object of a record's type.
 
-    The object may stand alone, in a code fence or within prose; the last one that fits the type is
-    taken, since a model that thinks aloud concludes at the end.
+    It is looked for alone, then in code fences, then within prose; of several the last that fits
+    the type is taken, since a model that thinks aloud concludes at the end.
     """
 
     record_type: type[V]
@@ -96,19 +97,21 @@ def _decoded(text: str) -> dict[str, Any] | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return well_formed(value) if isinstance(value, dict) else None
 
 
 def _embedded(text: str) -> Iterator[dict[str, Any]]:
-    """The outermost objects among the braces of `text`, in order."""
+    """The outermost objects among the first braces of `text`, in order."""
     start = text.find("{")
-    while start >= 0:
+    for _ in range(_MOST_BRACES):
+        if start < 0:
+            return
         try:
             value, end = _DECODER.raw_decode(text, start)
         except (ValueError, RecursionError):
             end = start + 1
         else:
-            yield value
+            yield well_formed(value)
         start = text.find("{", end)
 
 
@@ -122,16 +125,14 @@ def _violations(error: pydantic.ValidationError) -> str:
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:
     """`schema` with every object closed, as servers with strict structured output ask for."""
-    if "properties" in schema:
-        schema = {
-            **schema,
-            "additionalProperties": False,
-            "required": list(schema["properties"]),
-        }
-    return {key: _closed_value(value) for key, value in schema.items() if key != "default"}
-
-
-def _closed_value(value: Any) -> Any:
-    if isinstance(value, dict):
-        return _closed(value)
-    return [_closed_value(item) for item in value] if isinstance(value, list) else value
+    closed = {key: value for key, value in schema.items() if key != "default"}
+    for key in ("properties", "$defs"):
+        if key in closed:
+            closed[key] = {name: _closed(part) for name, part in closed[key].items()}
+    if "items" in closed:
+        closed["items"] = _closed(closed["items"])
+    if "anyOf" in closed:
+        closed["anyOf"] = [_closed(part) for part in closed["anyOf"]]
+    if "properties" in closed:
+        closed |= {"additionalProperties": False, "required": list(closed["properties"])}
+    return closed

@@ -32,7 +32,7 @@ def stream(*key: Part) -> random.Random:
 
 def pick(weights: Mapping[str, float], *key: Part) -> str:
     """One of the names in `weights` for `key`, each as likely as its share of the weights."""
-    names = sorted(weights)
+    names = sorted(name for name in weights if weights[name] > 0)
     threshold = uniform(*key) * sum(weights.values())
     for name in names:
         threshold -= weights[name]

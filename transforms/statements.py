@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from transforms.reading import Fault
 
 COPIED_WORDS = 25
-_SOURCE_NAME = re.compile(r"\b(?:Problem|PROBLEM|problem) [AB]\b")
+_SOURCE_NAME = re.compile(r"\b(?:Problem|PROBLEM|problem)\s+[AB]\b")
 _ADMISSION = re.compile(
     r"\b(?:irrelevant|red herring|does(?: not|n't) (?:affect|change|influence|matter)|"
     r"do(?: not|n't) (?:affect|change|influence|matter)|no (?:effect|bearing|influence) on|"
@@ -23,7 +23,7 @@ _EXAMPLES_HEADING = re.compile(
     re.IGNORECASE,
 )
 _SECTION_HEADING = re.compile(r"^[\W_]*(?:input|output)(?: format)?[\W_]*$", re.IGNORECASE)
-_QUESTION = re.compile(r"[^.?!\n]*[^.?!\s][^.?!\n]*\?")
+_SENTENCE_END = re.compile(r"(?<=[.?!])|\n")
 _MIN_COPIED_WORDS = 5
 _MIN_QUESTION_WORDS = 4
 
@@ -39,17 +39,20 @@ def names_source(text: str, *sources: str) -> Fault | None:
     return Fault("names_source", f"the problem's text says {found!r}") if found else None
 
 
-def copies_passage(text: str, source: str) -> Fault | None:
+def copies_passage(text: str, source: str, *allowed: str) -> Fault | None:
     """`copies_source` if `COPIED_WORDS` words in a row, or all of a shorter source, are the same.
 
-    Sources of fewer than five words are too short to tell.
+    Passages that are in one of `allowed` too are not held against the text. Sources of fewer than
+    five words are too short to tell.
     """
-    source_words, text_words = squeezed(source).split(), squeezed(text).split()
+    source_words = squeezed(source).split()
     length = min(COPIED_WORDS, len(source_words))
     if length < _MIN_COPIED_WORDS:
         return None
     known = set(_runs(source_words, length))
-    for run in _runs(text_words, length):
+    for other in allowed:
+        known.difference_update(_runs(squeezed(other).split(), length))
+    for run in _runs(squeezed(text).split(), length):
         if run in known:
             shown = " ".join(run[:8])
             return Fault("copies_source", f"it repeats the second problem's words {shown!r} …")
@@ -88,10 +91,11 @@ def keeps_examples(text: str, source: str) -> Fault | None:
 def changes_question(text: str, source: str) -> Fault | None:
     """`changes_question` if a question that the source asks in its own words is gone."""
     kept = squeezed(text)
-    for question in _QUESTION.findall(source):
-        words = squeezed(question)
-        if len(words.split()) >= _MIN_QUESTION_WORDS and words not in kept:
-            return Fault("changes_question", f"the original asks {question.strip()!r}")
+    for sentence in _SENTENCE_END.split(source):
+        words = squeezed(sentence)
+        asks = words.endswith("?") and len(words.split()) >= _MIN_QUESTION_WORDS
+        if asks and words not in kept:
+            return Fault("changes_question", f"the original asks {sentence.strip()!r}")
     return None
 
 
@@ -104,9 +108,8 @@ def example_lines(text: str) -> list[str]:
     found: list[str] = []
     where = "prose"
     for line in text.splitlines():
-        bare = line.strip()
-        where = _part(bare, where)
-        if bare and where in ("doctest", "result", "examples"):
+        where = _part(line.strip(), where)
+        if line.strip() and where in ("doctest", "result", "examples"):
             found.append(line)
     return found
 
@@ -116,14 +119,13 @@ def _part(bare: str, before: str) -> str:
     if bare.startswith(">>>") or (bare.startswith("...") and before == "doctest"):
         return "doctest"
     if bare in ("", '"""', "'''"):
-        return "gap" if before in ("examples", "gap") else "prose"
-    if _EXAMPLES_HEADING.match(bare):
+        return {"heading": "heading", "examples": "gap", "gap": "gap"}.get(before, "prose")
+    within = before in ("heading", "examples", "gap")
+    if _EXAMPLES_HEADING.match(bare) or (within and _SECTION_HEADING.match(bare)):
         return "heading"
     if before == "doctest":
         return "result"
-    if before in ("heading", "examples") or (before == "gap" and _SECTION_HEADING.match(bare)):
-        return "examples"
-    return "prose"
+    return "examples" if before in ("heading", "examples") else "prose"
 
 
 def _section_headings(text: str) -> list[str]:
@@ -137,9 +139,7 @@ def _runs(words: list[str], length: int) -> Iterator[tuple[str, ...]]:
 
 
 def _new_match(pattern: re.Pattern[str], text: str, sources: tuple[str, ...]) -> str | None:
-    """The first match in `text` whose words occur in none of `sources`."""
-    known = [squeezed(source) for source in sources]
-    for match in pattern.finditer(text):
-        if not any(squeezed(match.group()) in source for source in known):
-            return match.group()
-    return None
+    """The first match in `text` that is a match in none of `sources`."""
+    known = {squeezed(match.group()) for source in sources for match in pattern.finditer(source)}
+    matches = (match.group() for match in pattern.finditer(text))
+    return next((match for match in matches if squeezed(match) not in known), None)

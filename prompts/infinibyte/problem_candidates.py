@@ -11,10 +11,10 @@ _SETTINGS = ("a survey station", "a freight yard", "an orbiting lab", "a seed ba
 
 def rehearse(messages: Sequence[Mapping[str, str]], rng: random.Random) -> str:
     """A list of as many new problems as the prompt asks for."""
-    user = messages[1]["content"]
+    instructions = messages[1]["content"].rsplit("</problem_b>", 1)[1]
     base, lent = tagged(messages, "problem_a"), tagged(messages, "problem_b")
-    wanted = int(user.split("Then write ")[1].split()[0])
-    obfuscate = "The goal is obfuscation." in user
+    wanted = int(instructions.split("Then write ")[1].split()[0])
+    obfuscate = "The goal is obfuscation." in instructions
     problems = []
     for number in range(1, wanted + 1):
         words = sorted({word.strip(".,;:?!()$\\{}") for word in lent.split() if word.isalpha()})

@@ -162,3 +162,14 @@ def test_the_formats_fit_the_real_files(data, name, pattern):
     if FORMATS[name].id:
         ids = [item.source_id for item in made if isinstance(item, Problem)]
         assert len(set(ids)) == len(ids)
+
+
+def test_half_a_surrogate_pair_is_a_reject_in_the_text_and_mended_elsewhere():
+    """No file can hold it: the text column is refused, other columns get a replacement."""
+    reject = one({"problem": "a \ud800"})
+    assert isinstance(reject, Reject)
+    assert reject.reason == "not_text"
+    reject.row.encode()
+    problem = one({"problem": "a", "note": "\ud800"})
+    assert isinstance(problem, Problem)
+    assert problem.extra == '{"note":"\ufffd"}'

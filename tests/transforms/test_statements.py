@@ -293,7 +293,9 @@ def test_other_lines_open_no_examples(line):
 def test_examples_go_on_in_a_paragraph_headed_input_or_output():
     """Paragraphs after an example that begin with "Input" or "Output" belong to it."""
     text = "Example:\nInput\n3 4\n\nOutput:\n7\n\nExplanation of it.\n\nInput\nmore"
-    assert example_lines(text) == ["Input", "3 4", "Output:", "7"]
+    assert example_lines(text) == ["3 4", "7"]
+    spaced = "Examples\n\nInput\n\n5 3\n\nOutput\n\n29\n\nNote\n\nThe end."
+    assert example_lines(spaced) == ["5 3", "29"]
 
 
 def test_a_doctest_has_one_line_of_result():

@@ -26,6 +26,7 @@ class Client:
         self._transport: Transport = engine.open()
         self._limit = engine.in_flight
         self._slots = asyncio.Semaphore(self._limit)
+        weakref.finalize(self, _close, self._transport)
 
     async def complete(self, turn: Turn) -> Attempted:
         """Answer one turn as soon as a slot is free."""
@@ -47,10 +48,9 @@ class Client:
             future.cancel()
             raise
 
-    def __del__(self) -> None:
-        loop = _event_loop()
-        if loop.is_running():
-            asyncio.run_coroutine_threadsafe(self._transport.close(), loop)
+
+def _close(transport: Transport) -> None:
+    asyncio.run_coroutine_threadsafe(transport.close(), _event_loop())
 
 
 async def _run_window(jobs: Sequence[Job[T]], limit: int) -> list[T]:

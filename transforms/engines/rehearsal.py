@@ -36,6 +36,12 @@ class Rehearsal(pydantic.BaseModel, frozen=True, extra="forbid"):
     in_flight: int = pydantic.Field(64, ge=1)
     prompts: str = ""
 
+    @pydantic.model_validator(mode="after")
+    def _shares_fit(self) -> "Rehearsal":
+        if self.malformed + self.correctable + self.failing > 1:
+            raise ValueError("the shares of malformed, correctable and failing add up to over 1")
+        return self
+
     @property
     def model(self) -> str:
         """The label in the provenance of rehearsed rows."""

@@ -69,25 +69,18 @@ class Window:
     def __init__(self, folder: Path, shards: set[int]) -> None:
         self._folder = folder
         self._segments: dict[int, int] = {}
-        self._index: dict[bytes, tuple[bytes, Path, int]] = {}
+        self._index: dict[bytes, list[tuple[bytes, Path, int]]] = {}
         for shard in sorted(shards):
             for segment in sorted((folder / f"{shard:02d}").glob("*.jsonl")):
                 self._read(segment)
 
     def get(self, key: str) -> Reply | None:
-        """The stored answer to `key`; None where there is none, or a damaged one."""
-        found = self._index.get(key.encode())
-        if found is None:
-            return None
-        check, segment, offset = found
-        with segment.open("rb") as lines:
-            lines.seek(offset)
-            line = lines.readline()
-        try:
-            reply = Reply(**json.loads(line)["reply"])
-        except (ValueError, KeyError, TypeError):
-            return None
-        return reply if _check(reply).encode() == check else None
+        """The stored answer to `key`; None where there is none that is undamaged."""
+        for check, segment, offset in sorted(self._index.get(key.encode(), ())):
+            reply = _reply_at(segment, offset)
+            if reply is not None and _check(reply).encode() == check:
+                return reply
+        return None
 
     def append(
         self, shard: int, key: str, attempted: Attempted, model: str, latency_s: float
@@ -108,7 +101,8 @@ class Window:
             "latency_s": round(latency_s, 4),
             "attempts": attempted.attempts,
         }
-        encoded = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+        encoded = text.encode("utf-8", "surrogatepass") + b"\n"
         try:
             if shard not in self._segments:
                 self._segments[shard] = _create_segment(self._folder / f"{shard:02d}")
@@ -133,11 +127,19 @@ class Window:
             for line in lines:
                 whole = line.startswith(_PREFIX) and line.endswith(b"}\n")
                 if whole and line[69:].startswith(b'"reply"'):
-                    key, check = line[_KEY], line[_CHECK]
-                    known = self._index.get(key)
-                    if known is None or check < known[0]:
-                        self._index[key] = (check, segment, offset)
+                    found = (line[_CHECK], segment, offset)
+                    self._index.setdefault(line[_KEY], []).append(found)
                 offset += len(line)
+
+
+def _reply_at(segment: Path, offset: int) -> Reply | None:
+    with segment.open("rb") as lines:
+        lines.seek(offset)
+        line = lines.readline()
+    try:
+        return Reply(**json.loads(line)["reply"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _fields(outcome: Reply | Failure) -> dict[str, Any]:
