@@ -15,7 +15,7 @@ from beam_sdg.recipes import RECIPES
 from beam_sdg.report import print_report
 from beam_sdg.version import __version__
 from prompts import PromptError
-from transforms.errors import SdgError, UsageError
+from transforms.errors import RunError, SdgError, UsageError
 
 USAGE = """\
 usage: beam-sdg RECIPE [--flag=value …]   make a dataset (RECIPE --help lists the flags)
@@ -44,6 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _say(" ".join(str(error).split()))
         return error.exit_code if isinstance(error, SdgError) else UsageError.exit_code
+    except OSError as error:
+        if debug:
+            raise
+        _say(f"{error.filename or error}: {error.strerror or type(error).__name__}")
+        return RunError.exit_code
     except KeyboardInterrupt:
         _say("stopped; answers so far are kept, and the same command goes on")
         os._exit(INTERRUPTED)  # Beam's worker threads would be waited for

@@ -3,22 +3,21 @@
 import contextlib
 import fcntl
 import json
-import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import rich.console
 
+import prompts
 from beam_sdg.options import SdgOptions, engine_of, num_shards_of, sampling_of
-from beam_sdg.publish import RunManifest, publish, read_manifest, versions, write_manifest
+from beam_sdg.publish import ASIDE, RunManifest, publish, read_manifest, versions, write_manifest
 from beam_sdg.recipes.recipe import Context, Recipe, RecipeConfig
 from beam_sdg.report import print_report, report_text
 from beam_sdg.runs import Run
 from beam_sdg.shards import write_whole
 from transforms.errors import UsageError
 from transforms.seeding import digest
-
-_log = logging.getLogger(__name__)
 
 
 def launch(
@@ -33,6 +32,7 @@ def launch(
     output = options.output.rstrip("/")
     work_dir = (options.work_dir or f"{output}/.work").rstrip("/")
     _require_local(output, work_dir)
+    _require_prompts(options.prompts)
     engine = engine_of(options)
     context = Context(
         engine=engine,
@@ -57,8 +57,9 @@ def launch(
         return finished
     if finished is not None and not options.replace:
         raise UsageError(
-            f"{output} holds a finished dataset of other settings; pass another --output, or "
-            "--replace to put the new one in its place (its answers are used again)"
+            f"{output} holds a finished dataset of other settings or another version of this "
+            "program; pass another --output, or --replace to put the new one in its place (answers "
+            "that still hold are used again)"
         )
     with _only_run(work_dir):
         stages = run.execute()
@@ -70,7 +71,7 @@ def launch(
             model=engine.model,
             engine=engine.identity(),
             settings=json.loads(config.model_dump_json()),
-            store=context.store,
+            store=os.path.relpath(context.store, output),
             versions=versions(),
             stages=stages,
             files=files,
@@ -94,16 +95,28 @@ def _require_ours(output: str, finished: RunManifest | None) -> None:
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--output {output} is a file; name a folder")
-    foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / ".work").is_dir()
-    if finished is None and foreign:
+    begun = any((folder / name).is_dir() for name in (".work", ASIDE))
+    if finished is None and not begun and folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"--output {output} holds other files; name a new or empty folder")
+
+
+def _require_prompts(folder: str) -> None:
+    """Refuse a folder of prompts that would replace nothing, or not what its names say."""
+    if folder and not Path(folder).is_dir():
+        raise UsageError(f"--prompts {folder} is not a folder")
+    if unknown := prompts.unknown_overrides(folder):
+        raise UsageError(f"--prompts {folder}: {unknown[0]} replaces none of our prompts")
 
 
 @contextlib.contextmanager
 def _only_run(work_dir: str) -> Iterator[None]:
     """Hold the work folder, so that two runs never pay for the same answers."""
-    Path(work_dir).mkdir(parents=True, exist_ok=True)
-    with Path(work_dir, "lock").open("w") as lock:
+    try:
+        Path(work_dir).mkdir(parents=True, exist_ok=True)
+        lock = Path(work_dir, "lock").open("w")  # noqa: SIM115
+    except OSError as error:
+        raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

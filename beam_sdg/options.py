@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar, get_origin
 
 import pydantic
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from beam_sdg.recipes.recipe import RecipeConfig
 from transforms.engines.endpoint import Endpoint
@@ -16,6 +16,7 @@ from transforms.errors import UsageError
 
 ROWS_PER_SHARD = 50_000
 IN_PROCESS = "FnApiRunner"
+_SHARED = ("in_flight", "prompts")  # of an engine's settings, those with a flag of their own
 C = TypeVar("C", bound=pydantic.BaseModel)
 
 
@@ -105,7 +106,10 @@ def parse_flags(
         if values[name] is not None
     }
     rest = {name: value for name, value in values.items() if name not in config_type.model_fields}
-    options = SdgOptions(_with_runner(beam_flags), **rest)
+    options = SdgOptions(beam_flags, **rest)
+    standard = options.view_as(StandardOptions)
+    if standard.runner in (None, "DirectRunner"):  # what that picks depends on the graph
+        standard.runner = IN_PROCESS
     return options, validated(config_type, config)
 
 
@@ -167,7 +171,7 @@ def validated(model: type[C], values: dict[str, Any], flag: str = "") -> C:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         message = first["msg"].removeprefix("Value error, ")
-        shown = f"{flag} {name}" if flag else name
+        shown = f"{flag} {name}" if flag and name not in _SHARED else name
         raise UsageError(f"--{shown} {first['input']!r}: {message}" if name else message) from error
 
 
@@ -189,13 +193,6 @@ def _plain(annotation: Any, value: str) -> Any:
             raise UsageError(f"{unset[0]!r} in {value!r} has no value; write {unset[0]}=VALUE")
         return {name.strip(): setting.strip() for name, _, setting in parts}
     return value
-
-
-def _with_runner(flags: Sequence[str]) -> list[str]:
-    """Beam's flags with the in-process runner pinned: what DirectRunner picks depends."""
-    pinned = [flag.replace("=DirectRunner", f"={IN_PROCESS}") for flag in flags]
-    names_one = any(flag.split("=")[0] == "--runner" for flag in pinned)
-    return pinned if names_one else [*pinned, f"--runner={IN_PROCESS}"]
 
 
 def _refuse_unknown(flags: Sequence[str], parser: argparse.ArgumentParser) -> None:

@@ -26,6 +26,8 @@ from transforms.codec import arrow_schema
 from transforms.errors import UsageError
 from transforms.records import Reject
 
+ASIDE = ".publishing"
+
 
 class DataFile(pydantic.BaseModel, frozen=True):
     """A published file, relative to the output folder."""
@@ -36,7 +38,7 @@ class DataFile(pydantic.BaseModel, frozen=True):
 
 
 class RunManifest(pydantic.BaseModel, frozen=True):
-    """What a dataset was made by and from; the same run writes the same manifest."""
+    """What a dataset was made by and from; `store` is relative to the output folder."""
 
     recipe: str
     fingerprint: str
@@ -79,7 +81,7 @@ def publish(run: Run, stages: Sequence[StageManifest], output: str) -> list[Data
     Each folder is made aside and renamed into place, and the old manifest goes first, so that a
     reader who waits for the manifest never sees half a dataset.
     """
-    aside = f"{output}/.publishing"
+    aside = f"{output}/{ASIDE}"
     _remove(aside)
     for folder in ("data", "rejects"):
         FileSystems.mkdirs(f"{aside}/{folder}")
@@ -95,13 +97,13 @@ def publish(run: Run, stages: Sequence[StageManifest], output: str) -> list[Data
     for folder in ("data", "rejects"):
         _remove(f"{output}/{folder}")
         FileSystems.rename([f"{aside}/{folder}"], [f"{output}/{folder}"])
-    _remove(aside)
     return files
 
 
 def write_manifest(manifest: RunManifest, output: str) -> None:
     """Write the manifest, which makes the output a finished dataset."""
     write_whole(f"{output}/manifest.json", manifest.model_dump_json(indent=2).encode() + b"\n")
+    _remove(f"{output}/{ASIDE}")
 
 
 def _write(aside: str, path: str, content: bytes) -> DataFile:

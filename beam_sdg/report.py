@@ -3,6 +3,7 @@
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import rich.box
@@ -23,7 +24,7 @@ def print_report(console: rich.console.Console, manifest: RunManifest, output: s
     columns = _shares(manifest, output)
     if accepted and columns:
         console.print(columns)
-    usage = _usage(manifest)
+    usage = _usage(manifest, output)
     if usage.row_count:
         console.print(usage)
     rejected = sum(sum(stage.rejects.values()) for stage in manifest.stages)
@@ -77,7 +78,7 @@ def _counted(column: str, paths: Iterable[str]) -> list[tuple[str, Counter[Any]]
     return list(counts.items())
 
 
-def _usage(manifest: RunManifest) -> rich.table.Table:
+def _usage(manifest: RunManifest, output: str) -> rich.table.Table:
     """Requests and tokens, from the answer store: what this and earlier runs on it have asked."""
     table = _table(
         "Asked, by the answer store",
@@ -90,16 +91,17 @@ def _usage(manifest: RunManifest) -> rich.table.Table:
         "seconds",
     )
     for stage in manifest.stages:
-        lines = list(AnswerStore(manifest.store, stage.stage).attempts())
-        replies = [line["reply"] for line in lines if "reply" in line]
-        if lines:
-            seconds = sum(line["latency_s"] for line in lines) / len(lines)
-            counts = (
-                len(replies),
-                len(lines) - len(replies),
-                sum(line["attempts"] - 1 for line in lines),
-                sum(reply["prompt_tokens"] for reply in replies),
-                sum(reply["completion_tokens"] for reply in replies),
-            )
+        totals: Counter[str] = Counter()
+        for line in AnswerStore(str(Path(output, manifest.store)), stage.stage).attempts():
+            reply = line.get("reply", {})
+            totals["answers" if reply else "failed"] += 1
+            totals["retries"] += line["attempts"] - 1
+            totals["in"] += reply.get("prompt_tokens", 0)
+            totals["out"] += reply.get("completion_tokens", 0)
+            totals["milliseconds"] += round(1000 * line["latency_s"])
+        asked = totals["answers"] + totals["failed"]
+        if asked:
+            counts = [totals[name] for name in ("answers", "failed", "retries", "in", "out")]
+            seconds = totals["milliseconds"] / 1000 / asked
             table.add_row(stage.stage, *(f"{count:,}" for count in counts), f"{seconds:.2f}")
     return table

@@ -15,8 +15,10 @@ import functools
 import itertools
 import json
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -24,6 +26,10 @@ import pydantic
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
+import beam_sdg
+import prompts
+import sandbox
+import transforms
 from beam_sdg.shards import (
     ReadShards,
     WriteShards,
@@ -44,9 +50,10 @@ _log = logging.getLogger(__name__)
 
 
 class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """What a published stage is, and how many rows it took and made.
+    """What a published stage is, and what became of the rows it took.
 
-    `counts` says for a source how many rows were `read` and how many of them were `usable`.
+    `rows_in` is the rows read by a source, the rows of a single input, or the size of the product
+    of several; `not_sampled`, those that a limit left out.
     """
 
     stage: str
@@ -56,12 +63,7 @@ class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     rows_in: int
     rows: int
     rejects: dict[str, int]
-    counts: dict[str, int]
-
-    @property
-    def not_sampled(self) -> int:
-        """How many usable rows of a source were left out by its limit."""
-        return self.counts["usable"] - self.rows if self.counts else 0
+    not_sampled: int
 
 
 Verify = Callable[[Sequence[StageManifest], StageManifest], None]
@@ -73,8 +75,9 @@ class Stage:
 
     `transform` takes a pipeline, a collection or a tuple of collections, as there are `inputs`,
     and makes an `Outcome`, or a `SourceOutcome` where there are none. `settings` is all that
-    decides its rows beside its inputs. `verify` may raise on the manifests of its inputs and its
-    own, before anything after it is run.
+    decides its rows beside its inputs and the code. `verify` may raise on the manifests of its
+    inputs and its own, before anything after it is run. `samples` says whether it may leave out
+    rows of the product of its inputs; other stages must account for every row.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Stage:
     inputs: tuple[str, ...] = ()
     engine: Engine | None = None
     verify: Verify | None = None
+    samples: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +108,7 @@ class Run:
         """
         done: dict[str, StageManifest] = {}
         for phase in self.phases():
-            missing = list(itertools.dropwhile(self._is_published, phase))
+            missing = self._missing(phase)
             if missing:
                 self._run_phase(missing)
             for stage in phase:
@@ -112,6 +116,15 @@ class Run:
                     self._publish(stage, done)
                 done[stage.name] = self._manifest(stage)
         return list(done.values())
+
+    def _missing(self, phase: Sequence[Stage]) -> list[Stage]:
+        """The stages of a phase that are not published, or follow one that is not."""
+        missing: list[Stage] = []
+        for stage in phase:
+            follows = any(name == before.name for name in stage.inputs for before in missing)
+            if follows or not self._is_published(stage):
+                missing.append(stage)
+        return missing
 
     def phases(self) -> list[list[Stage]]:
         """Consecutive stages that use the same engine, or none."""
@@ -124,7 +137,7 @@ class Run:
         found: dict[str, str] = {}
         for stage in self.stages:
             found[stage.name] = digest(
-                __version__,
+                code_hash(),
                 stage.name,
                 canonical_json(stage.settings),
                 stage.engine.identity() if stage.engine else "",
@@ -207,17 +220,23 @@ class Run:
     def _publish(self, stage: Stage, done: Mapping[str, StageManifest]) -> None:
         """Count a stage's rows, make sure that none is missing, and publish it."""
         inputs = [done[name] for name in stage.inputs]
-        counts = {} if inputs else self._counts(stage.name)
+        rows = sum(row_count(path) for path in self.shards_of(stage.name, "rows"))
         reasons = Counter(_reasons(self.shards_of(stage.name, "rejects")))
+        if inputs:
+            rows_in = math.prod(made.rows for made in inputs)
+            not_sampled = rows_in - rows - reasons.total() if stage.samples else 0
+        else:
+            counts = self._counts(stage.name)
+            rows_in, not_sampled = counts["read"], counts["usable"] - rows
         manifest = StageManifest(
             stage=stage.name,
             fingerprint=self.fingerprints[stage.name],
             settings=json.loads(canonical_json(stage.settings)),
             inputs={name: self.fingerprints[name] for name in stage.inputs},
-            rows_in=counts["read"] if counts else sum(made.rows for made in inputs),
-            rows=sum(row_count(path) for path in self.shards_of(stage.name, "rows")),
+            rows_in=rows_in,
+            rows=rows,
             rejects=dict(sorted(reasons.items())),
-            counts=counts,
+            not_sampled=not_sampled,
         )
         _check_conservation(manifest)
         if stage.verify is not None:
@@ -230,15 +249,24 @@ class Run:
 
 
 def _check_conservation(manifest: StageManifest) -> None:
-    """Inputs = rows + rejects + rows not sampled, for every stage but a join of several inputs."""
-    if len(manifest.inputs) > 1:
-        return
+    """Rows in = rows + rejects + rows not sampled."""
     accounted = manifest.rows + sum(manifest.rejects.values()) + manifest.not_sampled
     if manifest.rows_in != accounted or manifest.not_sampled < 0:
         raise RowsLost(
             f"stage {manifest.stage} took {manifest.rows_in} rows and accounts for {accounted}: "
             f"{manifest.rows} rows, rejects {manifest.rejects}; this is a bug, please report it"
         )
+
+
+@functools.cache
+def code_hash() -> str:
+    """A hash of this program's own code: rows that other code made are not taken for ours.
+
+    Answers are kept apart from it, so running a stage again with changed code asks nothing anew.
+    """
+    folders = [Path(module.__path__[0]) for module in (beam_sdg, transforms, sandbox, prompts)]
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return digest(__version__, *(path.read_text() for path in files))
 
 
 def _reasons(paths: Iterable[str]) -> Iterable[str]:

@@ -90,8 +90,6 @@ def write_whole(path: str, content: bytes) -> None:
     partial = f"{path}.{attempt}.partial"
     with FileSystems.create(partial, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         file.write(content)
-    if FileSystems.exists(path):
-        FileSystems.delete([path])
     FileSystems.rename([partial], [path])
 
 

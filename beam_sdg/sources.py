@@ -9,10 +9,13 @@ import bz2
 import contextlib
 import dataclasses
 import gzip
+import hashlib
 import itertools
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
 from typing import Any
 
 import apache_beam as beam
@@ -68,24 +71,20 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
     format: Format
 
     @classmethod
-    def parse(cls, text: str, text_column: str | None, id_column: str | None) -> "Source":
-        """The source that FORMAT=PATTERN or PATTERN names; columns given here come first.
+    def parse(cls, text: str, **columns: str) -> "Source":
+        """The source that FORMAT=PATTERN or PATTERN names; `columns` of a `Format` come first.
 
         Raises:
             UsageError: an unknown format.
         """
-        name, named, pattern = text.partition("=")
-        if not named:
-            name, pattern = "", text
-        elif name not in FORMATS:
-            raise UsageError(f"unknown format {name!r} in {text!r}; known: {', '.join(FORMATS)}")
-        known = FORMATS.get(name, Format())
-        columns = {"text": text_column or known.text, "id": id_column or known.id}
-        return cls(
-            name=name or pattern.rsplit("/", 1)[-1],
-            pattern=pattern,
-            format=known.model_copy(update=columns),
-        )
+        name, _, pattern = text.partition("=")
+        if name not in FORMATS:
+            if re.fullmatch(r"\w+=.*", text) and not _matches(text):
+                known = ", ".join(FORMATS)
+                raise UsageError(f"unknown format {name!r} in {text!r}; known: {known}")
+            name, pattern = PurePath(text).name, text
+        known_columns = FORMATS.get(text.partition("=")[0], Format())
+        return cls(name=name, pattern=pattern, format=known_columns.model_copy(update=columns))
 
     def resolve(self, flag: str) -> "Source":
         """This source with its text column settled, after a look at the first rows.
@@ -95,18 +94,17 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
         Raises:
             InputError: no file matches, a file is of no known kind, or the column is missing.
         """
-        files = self.files()
-        rows = (row for _, row in itertools.islice(rows_of(files[0].path), _PEEKED))
-        first = next((row for row in rows if isinstance(row, dict)), None)
-        if first is None:
-            raise InputError(f"{files[0].path} holds no rows; give a file with JSON objects")
-        columns = sorted(first)
+        path = self.files()[0].path
+        peeked = [row for _, row in itertools.islice(rows_of(path), _PEEKED)]
+        columns = sorted({column for row in peeked if isinstance(row, dict) for column in row})
+        if not columns:
+            raise InputError(f"{path} holds no rows; give a file with JSON objects")
         wanted = [self.format.text] if self.format.text else list(TEXT_COLUMNS)
         found = next((column for column in wanted if column in columns), None)
         if found is None:
             raise InputError(
-                f"{files[0].path} has no column {' or '.join(map(repr, wanted))} (its first row "
-                f"has {', '.join(columns) or 'no columns'}); name the text column with {flag}"
+                f"{path} has no column {' or '.join(map(repr, wanted))} (its first rows have "
+                f"{', '.join(columns)}); name the text column with {flag}"
             )
         return self.model_copy(update={"format": self.format.model_copy(update={"text": found})})
 
@@ -116,10 +114,7 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
         Raises:
             InputError: none does, or one is of no known kind.
         """
-        try:
-            matched = FileSystems.match([self.pattern])[0].metadata_list
-        except Exception as error:  # each filesystem raises its own
-            raise InputError(f"cannot look for {self.pattern}: {error}") from error
+        matched = _matches(self.pattern)
         if not matched:
             raise InputError(f"no file matches {self.pattern}; check the path")
         for file in matched:
@@ -128,12 +123,25 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
                 raise InputError(f"{file.path} is of no kind that can be read ({known})")
         return sorted(matched, key=lambda file: file.path)
 
-    def fingerprint(self) -> str:
-        """Changes when a file appears, goes, or is written to."""
-        state = [
-            [file.path, file.size_in_bytes, file.last_updated_in_seconds] for file in self.files()
-        ]
-        return digest(self.model_dump_json(), canonical_json(state))
+    def settings(self) -> dict[str, Any]:
+        """What decides its rows: columns and the files' contents, wherever they are."""
+        files = [[PurePath(file.path).name, _content_hash(file)] for file in self.files()]
+        return {"name": self.name, "format": self.format.model_dump(), "files": files}
+
+
+def _matches(pattern: str) -> list[FileMetadata]:
+    try:
+        return FileSystems.match([pattern])[0].metadata_list
+    except Exception as error:  # each filesystem raises its own
+        raise InputError(f"cannot look for {pattern}: {error}") from error
+
+
+def _content_hash(file: FileMetadata) -> str:
+    """A hash of a local file's bytes, about a second a gigabyte; elsewhere of size and time."""
+    if "://" in file.path:
+        return digest(file.path, file.size_in_bytes, file.last_updated_in_seconds)
+    with Path(file.path).open("rb") as content:
+        return hashlib.file_digest(content, "blake2b").hexdigest()[:32]
 
 
 @dataclasses.dataclass(eq=False)
@@ -208,9 +216,10 @@ def problem_of(source: Source, path: str, position: str, row: Any, stage: str) -
     columns = source.format
     reason, fault = _row_fault(row, columns)
     if reason:
-        raw = row.raw if isinstance(row, BadLine) else canonical_json_of_any(row)
-        detail = f"{path}, {position}: {fault}"
-        return Reject(stage, reason, detail, digest(path, position), raw, reply="")
+        raw = well_formed(row.raw) if isinstance(row, BadLine) else canonical_json(row)
+        file = PurePath(path).name
+        reject_id = digest("row", source.name, file, position)
+        return Reject(stage, reason, f"{file}, {position}: {fault}", reject_id, raw, reply="")
     text = row[columns.text]
     own_id = row.get(columns.id) if columns.id else None
     extra = {name: row[name] for name in row if name not in (columns.text, columns.id)}
@@ -220,7 +229,7 @@ def problem_of(source: Source, path: str, position: str, row: Any, stage: str) -
         source=source.name,
         source_id=digest(text) if own_id in (None, "") else str(own_id).strip(),
         licence=columns.licence,
-        extra=canonical_json_of_any(extra),
+        extra=canonical_json(extra),
     )
 
 
@@ -308,9 +317,3 @@ def _decoded(line: bytes) -> Any:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
         return BadLine(line[:10_000].decode(errors="replace"), f"not JSON: {error}")
-
-
-def canonical_json_of_any(value: Any) -> str:
-    """Canonical JSON of a row, whatever Parquet or JSON put into it; bytes and dates as text."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-    return well_formed(text)

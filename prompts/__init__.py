@@ -67,6 +67,24 @@ def source_hash(name: str, overrides: str = "") -> str:
     return hashlib.blake2b(joined.encode(), digest_size=8).hexdigest()
 
 
+def unknown_overrides(overrides: str) -> list[str]:
+    """The templates in a folder of overrides that replace none of ours."""
+    if not overrides:
+        return []
+    found = [path.relative_to(overrides) for path in Path(overrides).rglob("*.jinja")]
+    return sorted(str(path) for path in found if not (HERE / path).is_file())
+
+
+@functools.lru_cache(maxsize=8)
+def rehearsals_hash(overrides: str = "") -> str:
+    """16 hex digits that change when the rehearsal of any prompt changes."""
+    names = sorted(str(path.relative_to(HERE)) for path in HERE.rglob("*.py"))
+    folders = _folders(overrides)
+    files = [next(folder / n for folder in folders if (folder / n).is_file()) for n in names]
+    joined = "\0".join(file.read_text() for file in files)
+    return hashlib.blake2b(joined.encode(), digest_size=8).hexdigest()
+
+
 @functools.lru_cache(maxsize=256)
 def rehearsal(name: str, overrides: str = "") -> Rehearse:
     """The generator of rehearsed answers that stands beside the template.

@@ -50,8 +50,9 @@ def to_json(record: object) -> str:
 
 
 def canonical_json(value: object) -> str:
-    """`value` as JSON that is the same for equal values."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    """`value` as JSON that is the same for equal values; what JSON has no form for, as text."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return well_formed(text)
 
 
 def well_formed(value: Any) -> Any:

@@ -1,7 +1,6 @@
 """From a pair of problems to a new one: the draws, checks and columns of InfiniByte."""
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,10 +69,15 @@ def with_answer(answered: Answered, column: str) -> CrossBreed:
 
 
 def check_candidates(record: CrossBreed, value: NewProblemList, wanted: int) -> Fault | None:
-    """`wrong_number` unless there are as many as asked for; then each one's first fault."""
+    """`wrong_number` unless there are as many as asked for, `same_candidates` if two are equal.
+
+    Then the first fault of the first candidate that has one.
+    """
     if len(value.problems) != wanted:
         found = len(value.problems)
         return Fault("wrong_number", f"there are {found} problems in it; {wanted} were asked for")
+    if len({statements.squeezed(new.problem) for new in value.problems}) < wanted:
+        return Fault("same_candidates", "two of the problems have the same text")
     return next(
         (fault for new in value.problems if (fault := _statement_fault(record, new.problem))), None
     )
@@ -86,7 +90,7 @@ def check_best(record: CrossBreed, value: NewProblemWithReasoning) -> Fault | No
     candidates = [statements.squeezed(new.problem) for new in record.problem_candidates.problems]
     if chosen in candidates:
         return None
-    if not any(_nearly_same(chosen, candidate) for candidate in candidates):
+    if not any(statements.similarity(chosen, c, SAME_TEXT) >= SAME_TEXT for c in candidates):
         return Fault("not_a_candidate", "the chosen problem's text is none of the candidates'")
     return _statement_fault(record, value.problem)
 
@@ -131,12 +135,12 @@ def _statement_fault(record: CrossBreed, text: str) -> Fault | None:
         )
     else:
         own = statements.keeps_examples(text, a)
-    return statements.names_source(text, a, b) or statements.copies_passage(text, b, a) or own
-
-
-def _nearly_same(text: str, other: str) -> bool:
-    matcher = difflib.SequenceMatcher(None, text.split(), other.split(), autojunk=False)
-    return matcher.quick_ratio() >= SAME_TEXT and matcher.ratio() >= SAME_TEXT
+    return (
+        statements.is_unchanged(text, a)
+        or statements.names_source(text, a, b)
+        or statements.copies_passage(text, b, a)
+        or own
+    )
 
 
 def _origin(problem: Problem) -> Origin:

@@ -16,8 +16,10 @@ from transforms.codec import adapter, well_formed
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
 _FENCED = re.compile(r"```[\w-]*\n(.*?)```", re.DOTALL)
-_DECODER = json.JSONDecoder()
+_DECODER = json.JSONDecoder(strict=False)
 _MOST_BRACES = 1000
+# What is left of \frac, \beta, \theta or \times after JSON took its backslash for an escape.
+_EATEN_BACKSLASH = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]|\t(?:heta|imes|ext|au\b|an\b|ilde)")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,6 +70,9 @@ class Structured(Generic[V]):
         """The record, or `malformed_answer` with the first few violations."""
         detail = "there is no JSON object in it"
         for candidate in _json_objects(text):
+            if spoilt := _spoilt_text(candidate):
+                detail = f"a backslash in {spoilt!r} is not doubled, as JSON wants it"
+                continue
             try:
                 return adapter(self.record_type).validate_python(candidate)
             except pydantic.ValidationError as error:
@@ -94,7 +99,7 @@ def _json_objects(text: str) -> Iterator[dict[str, Any]]:
 
 def _decoded(text: str) -> dict[str, Any] | None:
     try:
-        value = json.loads(text)
+        value = json.loads(text, strict=False)
     except (ValueError, RecursionError):
         return None
     return well_formed(value) if isinstance(value, dict) else None
@@ -113,6 +118,15 @@ def _embedded(text: str) -> Iterator[dict[str, Any]]:
         else:
             yield well_formed(value)
         start = text.find("{", end)
+
+
+def _spoilt_text(value: Any) -> str:
+    """A text within `value` in which an escape has eaten the beginning of a TeX command, or ""."""
+    if isinstance(value, str):
+        found = _EATEN_BACKSLASH.search(value)
+        return value[found.start() : found.start() + 20] if found else ""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((spoilt for item in items if (spoilt := _spoilt_text(item))), "")
 
 
 def _violations(error: pydantic.ValidationError) -> str:

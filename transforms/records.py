@@ -16,6 +16,7 @@ import pydantic
 
 R = TypeVar("R")
 V = TypeVar("V")
+Statement = Annotated[str, pydantic.StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class NewProblem:
         str, pydantic.Field(description="which ideas were brought in from the second problem")
     ]
     problem: Annotated[
-        str, pydantic.Field(min_length=1, description="the complete text of the new problem")
+        Statement, pydantic.Field(description="the complete text of the new problem")
     ]
 
 
@@ -117,7 +118,7 @@ class NewProblemWithReasoning:
         str, pydantic.Field(description="the chosen candidate's added concepts")
     ]
     problem: Annotated[
-        str, pydantic.Field(min_length=1, description="the chosen candidate's text, unchanged")
+        Statement, pydantic.Field(description="the chosen candidate's text, unchanged")
     ]
     reasoning: Annotated[str, pydantic.Field(description="in a sentence or two, why this one")]
 

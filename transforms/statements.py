@@ -4,24 +4,32 @@ Each check has a reason of its own and is careful rather than complete: what the
 say is never held against the new text.
 """
 
+import difflib
 import re
 from collections.abc import Iterator
 
 from transforms.reading import Fault
 
 COPIED_WORDS = 25
-_SOURCE_NAME = re.compile(r"\b(?:Problem|PROBLEM|problem)\s+[AB]\b")
+COPIED_SHARE = 0.8
+UNCHANGED = 0.98
+_SOURCE_NAME = re.compile(
+    r"\b[Pp](?:roblem|ROBLEM)s?[\s_-]+[AB]\b|\bproblem_[ab]\b|\b[Tt]he (?:base|second) problem\b"
+)
 _ADMISSION = re.compile(
-    r"\b(?:irrelevant|red herring|does(?: not|n't) (?:affect|change|influence|matter)|"
-    r"do(?: not|n't) (?:affect|change|influence|matter)|no (?:effect|bearing|influence) on|"
-    r"can be (?:safely )?ignored|(?:is|are) not needed to solve|distractor|"
-    r"merely (?:decorative|a distraction))\b",
+    r"\b(?:irrelevant|red herring|distractor|merely (?:decorative|a distraction)|"
+    r"(?:(?:do|does|did|will|would|can|should)(?: not|n't)|won't|cannot) "
+    r"(?:affect|change|influence)|"
+    r"(?:has|have|had|having) no (?:effect|impact|bearing|influence)|plays? no (?:role|part)|"
+    r"not needed to solve|"
+    r"(?:ignored?|disregard(?:ed)?) (?:\w+ ){0,4}(?:when|while|in|for) (?:solving|answering))\b",
     re.IGNORECASE,
 )
 _EXAMPLES_HEADING = re.compile(
-    r"^[\W_]*(?:(?:sample|example)s?(?: (?:input|output|test|case)s?)?(?: ?#? ?\d+)?)[\W_]*$",
+    r"^[\W_]*(?:for )?(?:sample|example)s?(?: (?:input|output|test|case)s?)?(?: ?#? ?\d+)?[\W_]*$",
     re.IGNORECASE,
 )
+_CALL_AND_RESULT = re.compile(r"^\w+\(.*\)\s*(?:==|=>|=|->|→|➞|returns)\s*\S")
 _SECTION_HEADING = re.compile(r"^[\W_]*(?:input|output)(?: format)?[\W_]*$", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.?!])|\n")
 _MIN_COPIED_WORDS = 5
@@ -34,25 +42,41 @@ def squeezed(text: str) -> str:
 
 
 def names_source(text: str, *sources: str) -> Fault | None:
-    """`names_source` if the text says "Problem A" or "Problem B" where its sources do not."""
+    """`names_source` if the text calls a source by a name of ours, where no source does itself."""
     found = _new_match(_SOURCE_NAME, text, sources)
     return Fault("names_source", f"the problem's text says {found!r}") if found else None
 
 
+def is_unchanged(text: str, source: str) -> Fault | None:
+    """`unchanged` if at least 98 % of the words are those of the source, in its order."""
+    if similarity(text, source, UNCHANGED) < UNCHANGED:
+        return None
+    return Fault("unchanged", "the new problem's text is the original's")
+
+
+def similarity(text: str, other: str, least: float) -> float:
+    """The share of words that two texts have in common, in order; 0 where it is below `least`."""
+    words, other_words = squeezed(text).split(), squeezed(other).split()
+    matcher = difflib.SequenceMatcher(None, words, other_words, autojunk=False)
+    if matcher.real_quick_ratio() < least or matcher.quick_ratio() < least:
+        return 0.0
+    return matcher.ratio()
+
+
 def copies_passage(text: str, source: str, *allowed: str) -> Fault | None:
-    """`copies_source` if `COPIED_WORDS` words in a row, or all of a shorter source, are the same.
+    """`copies_source` if 25 words in a row are the same, or 80 % of a shorter source's.
 
     Passages that are in one of `allowed` too are not held against the text. Sources of fewer than
-    five words are too short to tell.
+    five words are too short to tell. Punctuation does not count.
     """
-    source_words = squeezed(source).split()
-    length = min(COPIED_WORDS, len(source_words))
-    if length < _MIN_COPIED_WORDS:
+    source_words = _words(source)
+    if len(source_words) < _MIN_COPIED_WORDS:
         return None
+    length = min(COPIED_WORDS, max(_MIN_COPIED_WORDS, int(COPIED_SHARE * len(source_words))))
     known = set(_runs(source_words, length))
     for other in allowed:
-        known.difference_update(_runs(squeezed(other).split(), length))
-    for run in _runs(squeezed(text).split(), length):
+        known.difference_update(_runs(_words(other), length))
+    for run in _runs(_words(text), length):
         if run in known:
             shown = " ".join(run[:8])
             return Fault("copies_source", f"it repeats the second problem's words {shown!r} …")
@@ -61,7 +85,8 @@ def copies_passage(text: str, source: str, *allowed: str) -> Fault | None:
 
 def admits_irrelevance(text: str, *sources: str) -> Fault | None:
     """`admits_irrelevance` if the text says of anything that it does not matter."""
-    found = _new_match(_ADMISSION, text, sources)
+    straight = (source.replace("’", "'") for source in sources)
+    found = _new_match(_ADMISSION, text.replace("’", "'"), tuple(straight))
     detail = f"it says {found!r}, which gives away that something is irrelevant"
     return Fault("admits_irrelevance", detail) if found else None
 
@@ -100,7 +125,7 @@ def changes_question(text: str, source: str) -> Fault | None:
 
 
 def example_lines(text: str) -> list[str]:
-    """The lines of a statement's examples: doctests with a line of result each, and headed blocks.
+    """The lines of a statement's examples: doctests with a line of result, calls, headed blocks.
 
     A headed block follows a line such as "Sample Input 1" or "Examples:" and ends with its
     paragraph, or goes on where the next paragraph is headed "Input" or "Output".
@@ -109,7 +134,7 @@ def example_lines(text: str) -> list[str]:
     where = "prose"
     for line in text.splitlines():
         where = _part(line.strip(), where)
-        if line.strip() and where in ("doctest", "result", "examples"):
+        if line.strip() and where in ("doctest", "result", "call", "examples"):
             found.append(line)
     return found
 
@@ -125,6 +150,8 @@ def _part(bare: str, before: str) -> str:
         return "heading"
     if before == "doctest":
         return "result"
+    if _CALL_AND_RESULT.match(bare):
+        return "call" if before in ("prose", "call") else "examples"
     return "examples" if before in ("heading", "examples") else "prose"
 
 
@@ -132,6 +159,10 @@ def _section_headings(text: str) -> list[str]:
     """The words of the headings over descriptions of input and output."""
     headings = (line.strip() for line in text.splitlines())
     return [re.sub(r"[\W_]+", " ", bare) for bare in headings if _SECTION_HEADING.match(bare)]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
 
 
 def _runs(words: list[str], length: int) -> Iterator[tuple[str, ...]]:

@@ -61,6 +61,8 @@ class InfiniByteConfig(RecipeConfig):
     column_b: str | None = pydantic.Field(None, description="side B's text column")
     id_column_a: str | None = pydantic.Field(None, description="side A's id column")
     id_column_b: str | None = pydantic.Field(None, description="side B's id column")
+    licence_a: str | None = pydantic.Field(None, description="licence of side A's problems")
+    licence_b: str | None = pydantic.Field(None, description="licence of side B's problems")
     max_records_a: int = pydantic.Field(500, ge=1, description="most problems drawn from side A")
     max_records_b: int = pydantic.Field(500, ge=1, description="most problems drawn from side B")
     seed_a: int = pydantic.Field(27, description="seed of side A's draw")
@@ -117,9 +119,10 @@ class InfiniByteConfig(RecipeConfig):
                 f"strategy {self.strategy} brings no files for side {side.upper()}; "
                 f"pass --problems_{side} {default}=FILE"
             )
-        columns = getattr(self, f"column_{side}"), getattr(self, f"id_column_{side}")
+        names = {"text": f"column_{side}", "id": f"id_column_{side}", "licence": f"licence_{side}"}
+        own = {name: value for name, field in names.items() if (value := getattr(self, field))}
         return tuple(
-            Source.parse(text, *columns).resolve(f"--column_{side}") for text in given or (default,)
+            Source.parse(text, **own).resolve(f"--column_{side}") for text in given or (default,)
         )
 
 
@@ -135,6 +138,7 @@ def stages(config: InfiniByteConfig, context: Context) -> list[Stage]:
             row_type=CrossBreed,
             settings=config.model_dump(include={"num_records", "combination_weights"}),
             inputs=("problems_a", "problems_b"),
+            samples=True,
             verify=functools.partial(_verify_pairs, config.num_records),
         ),
         ask(
@@ -186,8 +190,7 @@ def _source_stage(
         transform=ReadProblems(name, sources, deduplicate, max_records, seed),
         row_type=Problem,
         settings={
-            "sources": [source.model_dump(mode="json") for source in sources],
-            "files": [source.fingerprint() for source in sources],
+            "sources": [source.settings() for source in sources],
             "deduplicate": deduplicate,
             "max_records": max_records,
             "seed": seed,

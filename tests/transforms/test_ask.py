@@ -157,10 +157,18 @@ def test_more_samples_ask_only_for_the_difference(ask, tmp_path):
 
 
 def test_a_failure_is_tried_again_by_the_next_run(ask, tmp_path):
-    """A refusal is no answer: the next run sends it again."""
-    ask(3, engine=Rehearsal(failing=1.0))
-    ask(3, engine=Rehearsal(failing=1.0))
-    assert attempts(tmp_path) == 6
+    """A refusal is no answer: the next run sends it again, and nothing else."""
+    engine = Rehearsal(failing=0.3)
+    rows, rejects = ask(30, engine=engine)
+    assert rejects
+    assert ask(30, engine=engine) == (rows, rejects)
+    assert attempts(tmp_path) == 30 + len(rejects)
+
+
+def test_a_server_that_refuses_everything_ends_the_run(ask):
+    """All requests refused is no dataset of rejects: the error quotes the server."""
+    with pytest.raises(Exception, match="all of the first 3 requests failed, the last with: HTTP"):
+        ask(3, engine=Rehearsal(failing=1.0))
 
 
 @pytest.mark.parametrize("window", [1, 7, 1000])

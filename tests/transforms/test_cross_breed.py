@@ -143,7 +143,7 @@ def test_another_number_of_candidates_is_a_fault(kind, given_number, wanted):
 
 def test_good_candidates_have_no_fault():
     """An obfuscation that keeps the base problem, and a complication that leaves its examples."""
-    assert candidates_fault(OBFUSCATION, WOVEN, TEXT_A.upper()) == ""
+    assert candidates_fault(OBFUSCATION, WOVEN, f"{WOVEN} The tide is low.") == ""
     assert candidates_fault(COMPLICATION, HARDER, "How fast?") == ""
 
 
@@ -172,7 +172,15 @@ def test_each_duty_of_a_candidate_is_checked(kind, text, reason):
 def test_a_duty_of_one_type_does_not_bind_the_other():
     """A complication may ask anew and say what does not matter; an obfuscation keeps examples."""
     assert candidates_fault(COMPLICATION, f"{HARDER} The colour does not matter.") == ""
-    assert candidates_fault(OBFUSCATION, TEXT_A) == ""
+    assert candidates_fault(OBFUSCATION, f"{WOVEN} What is the best tide?") == ""
+
+
+@pytest.mark.parametrize("kind", [OBFUSCATION, COMPLICATION])
+def test_the_original_and_twins_are_no_candidates(kind):
+    """A text that is the base problem's, or the other candidate's, is a fault."""
+    good = WOVEN if kind == OBFUSCATION else HARDER
+    assert candidates_fault(kind, TEXT_A) == "unchanged"
+    assert candidates_fault(kind, good, f"  {good.upper()}\n") == "same_candidates"
 
 
 def test_the_first_fault_of_the_first_candidate_is_told():

@@ -154,11 +154,19 @@ def test_a_passage_one_word_shorter_is_no_copy():
     assert copies_passage(" ".join(passage), SOURCE) is None
 
 
-def test_a_short_source_is_copied_by_all_its_words_only():
-    """Of a source shorter than the limit all words in a row are a copy, and one fewer are none."""
-    short = "what is the area of it"
+def test_a_short_source_is_copied_by_most_of_its_words():
+    """Of a source shorter than the limit 80 % of its words in a row are a copy, fewer are none."""
+    short = "What is the area of a round pond, in square metres?"
     assert reason(copies_passage(f"Say {short} now", short)) == "copies_source"
-    assert copies_passage("Say what is the area of this now", short) is None
+    close = "what is the area of a round pond in hectares"
+    assert reason(copies_passage(close, short)) == "copies_source"
+    assert copies_passage("what is the area of a square pond", short) is None
+
+
+def test_a_passage_that_the_base_problem_has_too_is_no_copy():
+    """Wording that both sources share may be kept."""
+    passage = " ".join(WORDS[10 : 10 + COPIED_WORDS])
+    assert copies_passage(passage, SOURCE, f"Before. {passage} After.") is None
 
 
 def test_a_source_of_four_words_is_too_short_to_tell():
@@ -174,9 +182,9 @@ def test_a_source_of_four_words_is_too_short_to_tell():
 @settings(deadline=None)
 def test_a_copy_is_a_common_run_of_words(text, source):
     """The check agrees with a search for every run of the source within the text."""
-    length = min(COPIED_WORDS, len(source))
+    length = min(COPIED_WORDS, max(5, int(0.8 * len(source))))
     runs = [" ".join(source[at : at + length]) for at in range(len(source) - length + 1)]
-    expected = length >= 5 and any(f" {run} " in f" {' '.join(text)} " for run in runs)
+    expected = len(source) >= 5 and any(f" {run} " in f" {' '.join(text)} " for run in runs)
     assert bool(copies_passage(" ".join(text), " ".join(source))) == expected
 
 
@@ -195,20 +203,23 @@ def test_a_text_that_holds_all_of_a_source_is_a_copy(words, around):
         "IRRELEVANT",
         "a red herring",
         "does not affect the answer",
-        "doesn't matter",
+        "doesn’t affect the answer",
         "do not change anything",
         "don't influence it",
         "does not change the count",
         "has no effect on the total",
         "has no bearing on it",
         "has no influence on it",
-        "can be ignored",
-        "can be safely ignored",
+        "can be ignored when solving it",
+        "may be ignored by the reader when answering",
         "is not needed to solve it",
         "are not needed to solve it",
         "a distractor",
         "merely decorative",
         "merely a distraction",
+        "will not influence the sum",
+        "plays no role",
+        "has no impact",
     ],
 )
 def test_an_admission_that_something_does_not_matter_is_found(phrase):

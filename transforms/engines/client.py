@@ -7,7 +7,6 @@ a slow answer holds up one worker and nothing else.
 """
 
 import asyncio
-import functools
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -70,20 +69,26 @@ async def _work(numbered: Iterator[tuple[int, Job[Any]]], results: list[Any]) ->
         results[index] = await job()
 
 
-@functools.cache
+_lock = threading.Lock()
+_loops: list[asyncio.AbstractEventLoop] = []
+
+
 def _event_loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="engine-client", daemon=True).start()
-    return loop
+    """The process's loop, running in its thread; made on first use."""
+    with _lock:
+        if not _loops:
+            _loops.append(asyncio.new_event_loop())
+            run = _loops[0].run_forever
+            threading.Thread(target=run, name="engine-client", daemon=True).start()
+        return _loops[0]
 
 
 _clients: weakref.WeakValueDictionary[Engine, Client] = weakref.WeakValueDictionary()
-_clients_lock = threading.Lock()
 
 
 def shared_client(engine: Engine) -> Client:
     """The process's client of `engine`; closed when its last user lets it go."""
-    with _clients_lock:
+    with _lock:
         client = _clients.get(engine)
         if client is None:
             client = _clients[engine] = Client(engine)

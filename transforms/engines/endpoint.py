@@ -1,23 +1,32 @@
 """Any server that speaks the OpenAI chat completions API: vLLM, NIM, SGLang, a gateway, a host."""
 
+import asyncio
 import contextlib
-import functools
+import itertools
 import json
 import math
 import os
+import random
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
 import pydantic
-import tenacity
 
-from transforms.engines.engine import Attempted, Failure, Reply, Turn
+from transforms.engines.engine import (
+    KEY_HEADER,
+    PROMPT_HEADER,
+    Attempted,
+    Failure,
+    Reply,
+    Turn,
+)
 from transforms.errors import EngineDown
 
 _PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
-_HELD_S = 5.0
+_CONNECT_S = 10.0
+_HELD_S = 15.0  # more than a connection may take to be made
 _FATAL = {
     401: "the key is missing or wrong: set the environment variable {key_env}",
     403: "the key may not use this model: check {key_env} and --model",
@@ -33,7 +42,7 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid"):
     key_env: the environment variable that holds the key; unset means no key.
     in_flight: requests under way at once, per process.
     timeout_s: the longest one answer may take.
-    attempts: how often a request is sent, while the server answers others, before it has failed.
+    attempts: how often a request may fail, while the server answers others, before it is given up.
     patience_s: after so long of faults without an answer, the server is down and the run ends.
     """
 
@@ -65,12 +74,17 @@ class _Passing(Exception):
     """A fault that may pass: sent again. `widespread` ones say something about the server."""
 
     def __init__(
-        self, reason: str, detail: str, widespread: bool = False, retry_after_s: float = 0.0
+        self,
+        reason: str,
+        detail: str,
+        widespread: bool = False,
+        slow: bool = False,
+        retry_after_s: float = 0.0,
     ) -> None:
         super().__init__(detail)
         self.reason = reason
-        self.detail = detail
         self.widespread = widespread
+        self.slow = slow
         self.retry_after_s = retry_after_s
 
 
@@ -91,6 +105,10 @@ class _Health:
         """A request got an answer of its own, be it a refusal."""
         self.last_answer = time.monotonic()
         self._failing_since = None
+
+    def has_answered(self) -> bool:
+        """Whether the server has ever answered a request."""
+        return self.last_answer > -math.inf
 
     def failed(self) -> None:
         """A request met a widespread fault."""
@@ -125,74 +143,56 @@ class EndpointTransport:
         self._session: aiohttp.ClientSession | None = None
         self._health = _Health(endpoint.patience_s)
         self._url = f"{endpoint.url}/chat/completions"
-        self._backoff = tenacity.wait_random_exponential(multiplier=0.25, max=10)
 
     async def complete(self, turn: Turn) -> Attempted:
         """Answer one turn; what may pass is sent again, waiting longer each time.
 
-        A refusal (a 4xx that no retry can mend), and a fault that outlasts `attempts` while the
-        server answers others, is that turn's `Failure`.
+        A refusal that no retry can mend is that turn's `Failure`; so is a fault that outlasts
+        `attempts`, of which only those count between which the server answered somebody. A timeout
+        is tried once more: the same request would take as long again.
 
         Raises:
             EngineDown: the server refuses every request, or has been failing for `patience_s`.
         """
-        started = time.monotonic()
         body = json.dumps(self._body(turn)).encode()
-        headers = {"X-Request-Id": turn.key, "X-Beam-SDG-Prompt": turn.prompt}
-        try:
-            return Attempted(await self._send(body, headers), attempts=1)
-        except _Passing as passing:
-            return await self._send_again(body, headers, passing, started)
+        headers = {KEY_HEADER: turn.key, PROMPT_HEADER: turn.prompt}
+        strikes, fault_at = 0, time.monotonic()
+        for attempt in itertools.count(1):
+            try:
+                return Attempted(await self._send(body, headers), attempt)
+            except _Passing as fault:
+                others_get_through = self._health.last_answer > fault_at
+                strikes += not fault.widespread or others_get_through
+                most = min(2, self._endpoint.attempts) if fault.slow else self._endpoint.attempts
+                if strikes >= most or (self._health.is_down() and await self._is_alone(fault)):
+                    return Attempted(Failure(fault.reason, str(fault)), attempt)
+                fault_at = time.monotonic()
+                pause_s = max(fault.retry_after_s, _backoff_s(attempt))
+            await asyncio.sleep(pause_s)
+        raise AssertionError("unreachable")
 
-    async def _send_again(
-        self, body: bytes, headers: dict[str, str], first: _Passing | None, started: float
-    ) -> Attempted:
-        """Go on after a first attempt that failed with `first`."""
-        attempts = 0
-        try:
-            async for attempt in self._retrying(started):
-                attempts = attempt.retry_state.attempt_number
-                with attempt:
-                    if first is not None:
-                        failed, first = first, None
-                        raise failed
-                    return Attempted(await self._send(body, headers), attempts)
-        except _Passing as passing:
-            if passing.widespread and self._health.is_down():
-                raise EngineDown(
-                    f"{self._endpoint.url} has failed for {self._health.failing_s():.0f} s "
-                    f"({passing.detail}); start the server or mend --endpoint, then run the same "
-                    "command again: answers so far are kept"
-                ) from passing
-            return Attempted(Failure(passing.reason, passing.detail), attempts)
-        raise AssertionError("tenacity ends with a return or an exception")
+    async def _is_alone(self, fault: _Passing) -> bool:
+        """Whether a server that fails is up all the same, so that the fault is the request's own.
+
+        Raises:
+            EngineDown: it is not.
+        """
+        assert self._session is not None
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            limit = aiohttp.ClientTimeout(total=10)
+            async with self._session.get(f"{self._endpoint.url}/models", timeout=limit) as response:
+                if response.status < 500:
+                    return True
+        raise EngineDown(
+            f"{self._endpoint.url} has failed for {self._health.failing_s():.0f} s ({fault}); "
+            "start the server or mend --endpoint, then run the same command again: answers so far "
+            "are kept"
+        ) from fault
 
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
-
-    def _retrying(self, started: float) -> tenacity.AsyncRetrying:
-        return tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(_Passing),
-            stop=functools.partial(self._stop, started),
-            wait=self._wait,
-            reraise=True,
-        )
-
-    def _stop(self, started: float, state: tenacity.RetryCallState) -> bool:
-        """Whether to give up: on this turn, where others get through, or on the server."""
-        error = state.outcome.exception() if state.outcome else None
-        exhausted = state.attempt_number >= self._endpoint.attempts
-        if isinstance(error, _Passing) and error.widespread:
-            others_get_through = self._health.last_answer > started
-            return (exhausted and others_get_through) or self._health.is_down()
-        return exhausted
-
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after_s if isinstance(error, _Passing) else 0.0
-        return max(asked, self._backoff(state))
 
     def _body(self, turn: Turn) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -223,14 +223,14 @@ class EndpointTransport:
             raise _Passing("connection_failed", _said(error), widespread=True) from error
         except TimeoutError as error:
             detail = f"no answer within {self._endpoint.timeout_s:g} s"
-            raise _Passing("timed_out", detail) from error
+            raise _Passing("timed_out", detail, slow=True) from error
         return self._outcome(response, content)
 
     def _open_session(self) -> aiohttp.ClientSession:
         key = os.environ.get(self._endpoint.key_env)
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-            timeout=aiohttp.ClientTimeout(total=self._endpoint.timeout_s, sock_connect=10),
+            timeout=aiohttp.ClientTimeout(total=self._endpoint.timeout_s, connect=_CONNECT_S),
             headers={
                 "Content-Type": "application/json",
                 **({"Authorization": f"Bearer {key}"} if key else {}),
@@ -240,15 +240,16 @@ class EndpointTransport:
     def _outcome(self, response: aiohttp.ClientResponse, content: bytes) -> Reply | Failure:
         status = response.status
         detail = f"HTTP {status}: {_server_message(content)}" if status != 200 else ""
-        if status in _FATAL:
+        if status in _FATAL and not self._health.has_answered():
             mend = _FATAL[status].format(key_env=self._endpoint.key_env)
             raise EngineDown(f"{self._endpoint.url} answered {detail}; {mend}")
         if status in _PASSING:
             self._health.failed()
             wait_s = _retry_after(response)
             raise _Passing("server_error", detail, widespread=True, retry_after_s=wait_s)
+        reply = _reply(content) if status == 200 else Failure("request_refused", detail)
         self._health.answered()
-        return _reply(content) if status == 200 else Failure("request_refused", detail)
+        return reply
 
 
 def _reply(content: bytes) -> Reply:
@@ -279,7 +280,8 @@ def _split_reasoning(text: str) -> tuple[str, str]:
     """(answer, reasoning) of a text in which the server left the reasoning between think tags."""
     reasoning, closed, answer = text.partition("</think>")
     if not closed:
-        return text, ""
+        unfinished = text.lstrip().startswith("<think>")
+        return ("", text.strip()) if unfinished else (text, "")
     return answer.lstrip(), reasoning.removeprefix("<think>").strip()
 
 
@@ -294,6 +296,11 @@ def _server_message(content: bytes) -> str:
         error = body.get("error", body)
         text = str(error.get("message", error) if isinstance(error, dict) else error)
     return " ".join(text.split())[:300] or "no message"
+
+
+def _backoff_s(attempt: int) -> float:
+    """A random pause below a bound that doubles with each attempt, up to 10 s."""
+    return random.uniform(0, min(10.0, 0.25 * 2**attempt))
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:

@@ -5,6 +5,9 @@ from typing import Any, Protocol
 
 import pydantic
 
+# Sent with every request: which answer it is for, for logs, and which prompt it renders.
+KEY_HEADER, PROMPT_HEADER = "X-Request-Id", "X-Beam-SDG-Prompt"
+
 
 class Sampling(pydantic.BaseModel, frozen=True, extra="forbid"):
     """How a model draws its answer; None leaves a choice to the server."""
@@ -63,9 +66,9 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Attempted:
-    """The outcome of one turn and how many attempts it took."""
+    """The result of one turn and how many attempts it took."""
 
-    outcome: Reply | Failure
+    result: Reply | Failure
     attempts: int
 
 

@@ -19,12 +19,44 @@ from transforms.codec import canonical_json, to_json
 from transforms.engines.client import Client, shared_client
 from transforms.engines.engine import Engine, Failure, Message, Reply, Sampling, Turn
 from transforms.engines.store import AnswerStore, Window, shard_of
+from transforms.errors import EngineDown
 from transforms.reading import Fault, Reader
 from transforms.records import Answered, Call, Reject
 from transforms.seeding import digest, sampling_seed
 
 Variables = Callable[[Any], Mapping[str, object]]
 Check = Callable[[Any, Any], Fault | None]
+
+
+_REFUSALS = 20
+
+
+@dataclasses.dataclass
+class _Tally:
+    """What a window has met, answers from the store included."""
+
+    replies: int = 0
+    failures: int = 0
+    last: str = ""
+
+    def add(self, outcome: Reply | Failure) -> None:
+        if isinstance(outcome, Failure):
+            self.failures += 1
+            self.last = outcome.detail
+        else:
+            self.replies += 1
+
+    def check(self, at_least: int) -> None:
+        """Raise `EngineDown` if there were that many failures and nothing else.
+
+        Then the fault is in the settings or the server, not in the records: rejecting them all
+        would publish an empty dataset.
+        """
+        if self.failures >= at_least and not self.replies:
+            raise EngineDown(
+                f"all of the first {self.failures} requests failed, the last with: {self.last}; "
+                "mend what it says (a flag, the model, the server) and run the same command again"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,22 +123,24 @@ class AskHandler(ModelHandler[Any, list[Answered | Reject], Client]):
         """Work through a window.
 
         Raises:
-            EngineDown: the engine cannot be reached.
+            EngineDown: the engine cannot be reached, or has refused everything it was asked.
             RunError: the store cannot be written.
             PromptError: the template does not fit the variables.
         """
         samples = range(self._asking.samples)
+        tally = _Tally()
         with self._store.window(shard_of(record.id) for record in batch) as answers:
             jobs = [
-                functools.partial(self._converse, model, answers, record, sample)
+                functools.partial(self._converse, model, answers, tally, record, sample)
                 for record in batch
                 for sample in samples
             ]
             results = iter(model.run_window(jobs))
+        tally.check(at_least=1)
         return [[next(results) for _ in samples] for _ in batch]
 
     async def _converse(
-        self, client: Client, answers: Window, record: Any, sample: int
+        self, client: Client, answers: Window, tally: "_Tally", record: Any, sample: int
     ) -> Answered | Reject:
         asking = self._asking
         seed = sampling_seed(asking.seed, asking.name, record.id, sample)
@@ -115,7 +149,9 @@ class AskHandler(ModelHandler[Any, list[Answered | Reject], Client]):
         replies: list[Reply] = []
         while True:
             outcome = await self._answer(client, answers, record.id, self._turn(messages, seed))
+            tally.add(outcome)
             if isinstance(outcome, Failure):
+                tally.check(at_least=_REFUSALS)
                 return self._reject(record, Fault(outcome.reason, outcome.detail), replies)
             replies.append(outcome)
             value = self._read(record, outcome)
@@ -147,7 +183,7 @@ class AskHandler(ModelHandler[Any, list[Answered | Reject], Client]):
         latency_s = time.monotonic() - started
         shard = shard_of(record_id)
         answers.append(shard, turn.key, attempted, self._engine.model, latency_s)
-        return attempted.outcome
+        return attempted.result
 
     def _read(self, record: Any, reply: Reply) -> Any:
         """The value, or the fault of an answer that cannot be used."""

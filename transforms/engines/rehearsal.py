@@ -48,8 +48,9 @@ class Rehearsal(pydantic.BaseModel, frozen=True, extra="forbid"):
         return "rehearsal"
 
     def identity(self) -> str:
-        """Everything but the pace, and where the prompts are: their text is in the request."""
-        return "rehearsal:" + self.model_dump_json(exclude={"latency_s", "in_flight", "prompts"})
+        """Everything but the pace: the faults, and the generators of all answers."""
+        settings = self.model_dump_json(exclude={"latency_s", "in_flight", "prompts"})
+        return f"rehearsal:{prompts.rehearsals_hash(self.prompts)}:{settings}"
 
     def open(self) -> "RehearsedTransport":
         """A transport that answers from the prompts' generators."""

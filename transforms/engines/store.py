@@ -90,7 +90,7 @@ class Window:
         Raises:
             RunError: the disk is full or the folder cannot be written; nothing was recorded.
         """
-        outcome = attempted.outcome
+        outcome = attempted.result
         name = "failure" if isinstance(outcome, Failure) else "reply"
         line = {
             "key": key,

@@ -17,10 +17,15 @@ from typing import Any
 from aiohttp import web
 
 from transforms import seeding
-from transforms.engines.engine import Failure, Message, Sampling, Turn
+from transforms.engines.engine import (
+    KEY_HEADER,
+    PROMPT_HEADER,
+    Failure,
+    Message,
+    Sampling,
+    Turn,
+)
 from transforms.engines.rehearsal import Rehearsal
-
-PROMPT_HEADER, KEY_HEADER = "X-Beam-SDG-Prompt", "X-Request-Id"
 
 
 class Stub:
@@ -50,7 +55,11 @@ class Stub:
         """The aiohttp application."""
         app = web.Application(client_max_size=64 << 20)
         app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_get("/v1/models", self._models)
         return app
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": self._rehearsal.model}]})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())

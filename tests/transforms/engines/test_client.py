@@ -54,7 +54,7 @@ def test_results_come_in_the_order_of_the_jobs():
     """However long each takes, the n-th result is the n-th job's."""
     client = Client(Counting(16))
     replies = client.run_window(jobs(client, range(20, 120)))
-    assert [attempted.outcome.text for attempted in replies] == [str(n) for n in range(20, 120)]
+    assert [attempted.result.text for attempted in replies] == [str(n) for n in range(20, 120)]
 
 
 def test_no_more_than_the_limit_is_in_flight_and_the_limit_is_used():

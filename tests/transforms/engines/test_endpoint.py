@@ -30,12 +30,17 @@ def completion(text: str, **message: Any) -> web.Response:
     return web.json_response({"choices": [choice], "usage": usage})
 
 
+async def models(request: web.Request) -> web.Response:
+    return web.json_response({"data": []})
+
+
 def asked(handler: Handler, *turns: Turn, **settings: Any) -> list[Attempted]:
     """What an endpoint makes of a server with this handler, all turns at once."""
 
     async def run() -> list[Attempted]:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", handler)
+        app.router.add_get("/v1/models", models)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -81,9 +86,9 @@ def test_the_body_says_all_that_decides_the_answer(monkeypatch):
 def test_a_reply_keeps_text_reasoning_and_usage():
     """Reasoning comes from its own field or from think tags; tokens from the usage."""
     handler = scripted(lambda: completion("4", reasoning_content="2 + 2"))
-    assert asked(handler, turn())[0].outcome == Reply("4", "2 + 2", "stop", 7, 3)
+    assert asked(handler, turn())[0].result == Reply("4", "2 + 2", "stop", 7, 3)
     handler = scripted(lambda: completion("<think>\n2 + 2\n</think>\n\n4"))
-    assert asked(handler, turn())[0].outcome == Reply("4", "2 + 2", "stop", 7, 3)
+    assert asked(handler, turn())[0].result == Reply("4", "2 + 2", "stop", 7, 3)
 
 
 def test_a_4xx_is_that_requests_failure_with_the_servers_message():
@@ -101,7 +106,7 @@ def test_what_may_pass_is_sent_again(status):
     fault = lambda: web.Response(status=status)  # noqa: E731
     handler = scripted(fault, fault, lambda: completion("hello"))
     [attempted] = asked(handler, turn())
-    assert isinstance(attempted.outcome, Reply)
+    assert isinstance(attempted.result, Reply)
     assert attempted.attempts == 3
 
 
@@ -125,22 +130,58 @@ def test_retry_after_is_honoured():
     assert times[1] - times[0] >= 1.2
 
 
+async def poisoned(request: web.Request) -> web.Response:
+    """Fails for ever for seed 1; answers all others after a moment."""
+    if (await request.json())["seed"] == 1:
+        return web.Response(status=500)
+    await asyncio.sleep(0.1)
+    return completion("hello")
+
+
 def test_a_request_that_always_fails_is_a_failure_while_others_get_through():
-    """One poisoned request is given up after `attempts`; the other is answered."""
+    """One poisoned request is given up after `attempts`; the others are answered."""
+    in_order = [turn(seed) for seed in range(1, 40)]
+    attempted = asked(poisoned, *in_order, attempts=1)
+    assert attempted[0].result == Failure("server_error", "HTTP 500: no message")
+    assert all(isinstance(other.result, Reply) for other in attempted[1:])
+
+
+def test_the_last_request_fails_alone_where_the_server_is_up():
+    """Nobody else is left to get through: the server is asked whether it is there."""
+    [attempted] = asked(poisoned, turn(1), patience_s=0.5)
+    assert attempted.result == Failure("server_error", "HTTP 500: no message")
+    assert attempted.attempts > 1
+
+
+def test_an_outage_within_the_patience_makes_no_rejects():
+    """Requests that others overtook before the outage are not given up during it."""
+    begun: list[float] = []
 
     async def handler(request: web.Request) -> web.Response:
-        body = await request.json()
-        return web.Response(status=500) if body["seed"] == 1 else completion("hello")
+        now = asyncio.get_running_loop().time()
+        begun.append(now)
+        if (await request.json())["seed"] % 2:
+            await asyncio.sleep(0.2)
+        down = 0.1 < asyncio.get_running_loop().time() - begun[0] < 2.5
+        return web.Response(status=503) if down else completion("hello")
 
-    async def slow(request: web.Request) -> web.StreamResponse:
+    turns = [turn(seed) for seed in range(30)]
+    results = [attempted.result for attempted in asked(handler, *turns, attempts=2)]
+    assert all(isinstance(result, Reply) for result in results)
+
+
+def test_a_403_after_an_answer_is_that_requests_failure():
+    """A gateway that blocks one prompt does not end the run."""
+
+    async def ordered(request: web.Request) -> web.Response:
         if (await request.json())["seed"] == 2:
             await asyncio.sleep(0.2)
-        return await handler(request)
+            return web.Response(status=403, text="blocked")
+        return completion("hello")
 
-    poisoned, good = asked(slow, turn(1), turn(2), attempts=3)
-    assert poisoned.outcome == Failure("server_error", "HTTP 500: no message")
-    assert poisoned.attempts >= 3
-    assert isinstance(good.outcome, Reply)
+    good, blocked = asked(ordered, turn(1), turn(2))
+    assert isinstance(good.result, Reply)
+    assert blocked.result == Failure("request_refused", "HTTP 403: blocked")
 
 
 def test_a_hanging_request_times_out_as_a_failure_while_others_get_through():
@@ -153,8 +194,8 @@ def test_a_hanging_request_times_out_as_a_failure_while_others_get_through():
         return completion("hello")
 
     hanging, good = asked(handler, turn(1), turn(2), attempts=1, timeout_s=0.3)
-    assert hanging.outcome == Failure("timed_out", "no answer within 0.3 s")
-    assert isinstance(good.outcome, Reply)
+    assert hanging.result == Failure("timed_out", "no answer within 0.3 s")
+    assert isinstance(good.result, Reply)
 
 
 @pytest.mark.parametrize(("status", "mend"), [(401, "OPENAI_API_KEY"), (404, "--model")])
@@ -188,7 +229,7 @@ def test_a_server_that_comes_back_in_time_costs_nothing():
         return web.Response(status=503) if now - begun[0] < 1 else completion("hello")
 
     turns = [turn(seed) for seed in range(20)]
-    outcomes = [attempted.outcome for attempted in asked(handler, *turns, attempts=2)]
+    outcomes = [attempted.result for attempted in asked(handler, *turns, attempts=2)]
     assert all(isinstance(outcome, Reply) for outcome in outcomes)
 
 
@@ -212,7 +253,7 @@ def test_the_stub_answers_as_the_rehearsal_does(stub, prompt):
         finally:
             await transport.close()
 
-    over_http = [attempted.outcome for attempted in asyncio.run(run(stub(settings)))]
+    over_http = [attempted.result for attempted in asyncio.run(run(stub(settings)))]
     in_process = [Rehearsal(**settings).outcome(turn) for turn in turns]
     assert [outcome for outcome in over_http if isinstance(outcome, Reply)] == [
         outcome for outcome in in_process if isinstance(outcome, Reply)

@@ -208,7 +208,7 @@ def test_the_transport_gives_the_outcome_in_one_attempt():
         for seed in range(40):
             asked = turn("infinibyte/evals", seed)
             attempted = await transport.complete(asked)
-            assert (attempted.outcome, attempted.attempts) == (PLANTED.outcome(asked), 1)
+            assert (attempted.result, attempted.attempts) == (PLANTED.outcome(asked), 1)
         await transport.close()
 
     asyncio.run(complete())
