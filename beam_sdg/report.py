@@ -49,7 +49,7 @@ def _table(title: str, *columns: str) -> rich.table.Table:
 
 def _funnel(stages: Sequence[StageManifest]) -> rich.table.Table:
     table = _table("Rows", "stage", "in", "out", "rejected", "not sampled")
-    table.add_column("reasons", overflow="fold")
+    table.add_column("reasons", no_wrap=True)
     for stage in stages:
         reasons = "\n".join(f"{number:,} {reason}" for reason, number in stage.rejects.items())
         counts = (stage.rows_in, stage.rows, sum(stage.rejects.values()), stage.not_sampled)

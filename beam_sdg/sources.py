@@ -71,20 +71,21 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
     format: Format
 
     @classmethod
-    def parse(cls, text: str, **columns: str) -> "Source":
+    def parse(cls, written: str, **columns: str) -> "Source":
         """The source that FORMAT=PATTERN or PATTERN names; `columns` of a `Format` come first.
 
         Raises:
             UsageError: an unknown format.
         """
-        name, _, pattern = text.partition("=")
-        if name not in FORMATS:
-            if re.fullmatch(r"\w+=.*", text) and not _matches(text):
-                known = ", ".join(FORMATS)
-                raise UsageError(f"unknown format {name!r} in {text!r}; known: {known}")
-            name, pattern = PurePath(text).name, text
-        known_columns = FORMATS.get(text.partition("=")[0], Format())
-        return cls(name=name, pattern=pattern, format=known_columns.model_copy(update=columns))
+        name, named, pattern = written.partition("=")
+        if named and name in FORMATS:
+            known = FORMATS[name]
+        elif re.fullmatch(r"\w+=.*", written) and not _matches(written):
+            names = ", ".join(FORMATS)
+            raise UsageError(f"unknown format {name!r} in {written!r}; known: {names}")
+        else:
+            name, pattern, known = PurePath(written).name, written, Format()
+        return cls(name=name, pattern=pattern, format=known.model_copy(update=columns))
 
     def resolve(self, flag: str) -> "Source":
         """This source with its text column settled, after a look at the first rows.

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from prompts import tagged
 
-_SETTINGS = ("a survey station", "a freight yard", "an orbiting lab", "a seed bank", "a tide gauge")
+_SETTINGS = (
+    *("a survey station", "a freight yard", "an orbiting lab", "a seed bank"),
+    *("a tide gauge", "a bell foundry", "a paper mill", "a lighthouse"),
+)
 
 
 def rehearse(messages: Sequence[Mapping[str, str]], rng: random.Random) -> str:
@@ -16,10 +19,9 @@ def rehearse(messages: Sequence[Mapping[str, str]], rng: random.Random) -> str:
     wanted = int(instructions.split("Then write ")[1].split()[0])
     obfuscate = "The goal is obfuscation." in instructions
     problems = []
-    for number in range(1, wanted + 1):
+    for number, setting in enumerate(rng.sample(_SETTINGS, wanted), start=1):
         words = sorted({word.strip(".,;:?!()$\\{}") for word in lent.split() if word.isalpha()})
         concepts = ", ".join(rng.sample(words, min(3, len(words)))) or "measurement"
-        setting = rng.choice(_SETTINGS)
         if obfuscate:
             text = f"The staff of {setting} keep records of {concepts}.\n\n{base}"
         else:

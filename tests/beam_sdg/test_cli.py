@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,6 +52,8 @@ def assert_explained(done, code: int, *parts: str) -> None:
         (["infinibyte", "--endpoint=h:80", "--model=m"], ["http://HOST:PORT/v1"]),
         (["infinibyte", "--rehearsal=speed=1"], ["rehearsal speed"]),
         (["infinibyte", "--rehearsal=failing=2"], ["rehearsal failing '2'"]),
+        (["infinibyte", "--in_flight=0"], ["--in_flight 0"]),
+        (["infinibyte", "--prompts=/nowhere"], ["--prompts /nowhere is not a folder"]),
         (["infinibyte", "--num_shards=0"], ["--num_shards 0"]),
         (["infinibyte", "--temperature=-1"], ["--temperature"]),
         (["infinibyte", "--output=gs://bucket/out"], ["gs://bucket/out", "local"]),
@@ -77,7 +79,7 @@ def test_bad_inputs_are_one_line(beam_sdg_command, tmp_path):
     assert_explained(run(*flags, "--problems_a=nowhere.jsonl"), INPUT, "no file matches nowhere")
     few = problems(tmp_path / "few.jsonl", 2)
     done = run(*flags, f"--problems_a={few}", "--column_a=question")
-    assert_explained(done, INPUT, "no column 'question'", "has problem", "--column_a")
+    assert_explained(done, INPUT, "no column 'question'", "have problem", "--column_a")
     done = run(*flags, f"--problems_a={few}", f"--problems_b={few}")
     assert_explained(done, INPUT, "--num_records 5 is more than the 4 pairs of 2 of 2 rows")
     assert not list(tmp_path.glob("out/.work/store/*"))
@@ -102,7 +104,7 @@ def test_bad_rows_become_rejects_and_are_counted(beam_sdg_command, tmp_path):
         ["not_json", "not_text", "not_an_object", "duplicate", "missing_text", "empty_text"]
     )
     details = {reject["reason"]: reject["detail"] for reject in rejects}
-    assert details["not_json"].startswith(f"{source}, line 2: not JSON")
+    assert details["not_json"].startswith("rows.jsonl, line 2: not JSON")
     [stage] = [
         stage
         for stage in json.loads((output / "manifest.json").read_text())["stages"]
@@ -160,12 +162,40 @@ def test_a_dead_endpoint_is_one_line(beam_sdg_command, tmp_path):
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_output_is_one_line(beam_sdg_command, tmp_path):
-    """No permission: exit code 2 and the path."""
-    tmp_path.chmod(0o500)
-    done = beam_sdg_command("infinibyte", f"--output={tmp_path / 'out'}")
-    assert_explained(done, USAGE, str(tmp_path))
+def test_an_output_that_cannot_be_made_is_one_line(beam_sdg_command, tmp_path):
+    """A file where a folder should be: exit code 2 and the path."""
+    (tmp_path / "file").write_text("x")
+    done = beam_sdg_command("infinibyte", f"--output={tmp_path / 'file' / 'out'}")
+    assert_explained(done, USAGE, "cannot write", str(tmp_path / "file"))
+
+
+def test_a_server_that_refuses_everything_makes_no_dataset(beam_sdg_command, tmp_path, stub):
+    """All requests refused: exit code 4 with the server's words, and nothing is published."""
+    url = stub({"failing": 1.0})
+    done = beam_sdg_command(
+        "infinibyte", f"--endpoint={url}", "--model=m", f"--output={tmp_path / 'out'}"
+    )
+    assert_explained(done, FAILED, "all of the first 5 requests failed", "planted to fail")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_dataset_whose_files_are_gone_is_one_line(beam_sdg_command, tmp_path):
+    """`report` names the file that it misses."""
+    output = tmp_path / "out"
+    assert beam_sdg_command("infinibyte", f"--output={output}").returncode == 0
+    shutil.rmtree(output / "data")
+    assert_explained(beam_sdg_command("report", output), FAILED, "train-00000")
+
+
+def test_the_report_is_the_same_from_anywhere(tmp_path, beam_sdg_command, monkeypatch):
+    """With a relative output, another working directory finds the store too."""
+    monkeypatch.chdir(tmp_path)
+    assert beam_sdg_command("infinibyte", "--output=out").returncode == 0
+    here = beam_sdg_command("report", "out").stdout
+    monkeypatch.chdir("/")
+    there = beam_sdg_command("report", tmp_path / "out").stdout
+    assert here.replace("out/", f"{tmp_path}/out/") == there
+    assert "tokens" in there
 
 
 def test_a_server_without_the_model_is_one_line(beam_sdg_command, tmp_path, stub):

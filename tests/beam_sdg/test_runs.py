@@ -147,6 +147,20 @@ def test_a_changed_setting_runs_its_stage_and_those_after_it_again(tmp_path):
     )
 
 
+def test_a_stage_beside_an_unpublished_one_is_left_alone(tmp_path):
+    """Only what is missing, and what follows from it, is written again."""
+    others = Stage("others", Numbers(4, 4), Problem, {})
+    two = [*stages(), others]
+    made = run(tmp_path, two)
+    made.execute()
+    untouched = Path(made.shards_of("others", "rows")[0]).stat().st_mtime_ns
+    next(tmp_path.glob("stages/numbers/*/stage.json")).unlink()
+    made = run(tmp_path, [*stages(), others])
+    made.execute()
+    assert Path(made.shards_of("others", "rows")[0]).stat().st_mtime_ns == untouched
+    assert list(tmp_path.glob("stages/numbers/*/stage.json"))
+
+
 def test_an_unfinished_stage_is_run_again(tmp_path):
     """Without its stage.json a stage is not published, whatever files it has."""
     made = run(tmp_path, stages())

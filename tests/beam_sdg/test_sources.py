@@ -99,44 +99,57 @@ def test_an_id_is_the_rows_own_or_the_hash_of_its_text():
 def test_the_text_column_is_guessed_from_the_first_row(tmp_path):
     """`question` is one of the names that are looked for."""
     path = write(tmp_path / "rows.jsonl", lines([{"n": 1, "question": "why?"}]))
-    assert Source.parse(path, None, None).resolve("--column_a").format.text == "question"
+    assert Source.parse(path).resolve("--column_a").format.text == "question"
 
 
 def test_a_missing_column_is_an_error_that_lists_the_columns(tmp_path):
     """Named by the user or not, the error says what there is and which flag to use."""
     path = write(tmp_path / "rows.jsonl", lines([{"n": 1, "body": "why?"}]))
-    with pytest.raises(InputError, match=r"has body, n\); name the text column with --column_a"):
-        Source.parse(path, None, None).resolve("--column_a")
+    with pytest.raises(InputError, match=r"have body, n\); name the text column with --column_a"):
+        Source.parse(path).resolve("--column_a")
     with pytest.raises(InputError, match="no column 'boby'"):
-        Source.parse(path, "boby", None).resolve("--column_a")
+        Source.parse(path, text="boby").resolve("--column_a")
 
 
 def test_patterns_that_match_nothing_useful_are_errors(tmp_path):
     """No file, a kind that cannot be read, an empty file, an unknown format."""
     with pytest.raises(InputError, match="no file matches"):
-        Source.parse(f"{tmp_path}/*.jsonl", None, None).resolve("--column_a")
+        Source.parse(f"{tmp_path}/*.jsonl").resolve("--column_a")
     with pytest.raises(InputError, match="of no kind that can be read"):
-        Source.parse(write(tmp_path / "a.txt", "x"), None, None).resolve("--column_a")
+        Source.parse(write(tmp_path / "a.txt", "x")).resolve("--column_a")
     with pytest.raises(InputError, match="holds no rows"):
-        Source.parse(write(tmp_path / "a.jsonl", ""), None, None).resolve("--column_a")
+        Source.parse(write(tmp_path / "a.jsonl", "")).resolve("--column_a")
     with pytest.raises(UsageError, match="unknown format 'gsm9k'"):
-        Source.parse("gsm9k=a.jsonl", None, None)
+        Source.parse("gsm9k=a.jsonl")
 
 
 def test_a_glob_reads_its_files_in_order(tmp_path):
     """Files are sorted by path."""
     for name in ("b", "a"):
         write(tmp_path / f"{name}.jsonl", lines(ROWS))
-    files = Source.parse(f"{tmp_path}/*.jsonl", None, None).files()
+    files = Source.parse(f"{tmp_path}/*.jsonl").files()
     assert [Path(file.path).name for file in files] == ["a.jsonl", "b.jsonl"]
 
 
-def test_a_fingerprint_changes_with_the_file(tmp_path):
-    """A file that was written to is another input."""
-    path = write(tmp_path / "a.jsonl", lines(ROWS))
-    before = Source.parse(path, None, None).fingerprint()
-    write(tmp_path / "a.jsonl", lines(ROWS * 2))
-    assert Source.parse(path, None, None).fingerprint() != before
+def test_the_settings_change_with_the_content_and_not_with_place_or_time(tmp_path):
+    """A file that was written to is another input; one that was moved or touched is not."""
+    (tmp_path / "moved").mkdir()
+    here = Source.parse(write(tmp_path / "a.jsonl", lines(ROWS))).settings()
+    assert Source.parse(write(tmp_path / "moved" / "a.jsonl", lines(ROWS))).settings() == here
+    assert Source.parse(write(tmp_path / "a.jsonl", lines(ROWS * 2))).settings() != here
+
+
+def test_a_path_with_an_equals_sign_is_a_path(tmp_path):
+    """Partitioned folders are named so."""
+    (tmp_path / "date=1").mkdir()
+    path = write(tmp_path / "date=1" / "a.jsonl", lines(ROWS))
+    assert Source.parse(path).resolve("--column_a").pattern == path
+
+
+def test_a_first_row_without_the_column_does_not_hide_it(tmp_path):
+    """The column is looked for in the first rows, not in the first alone."""
+    path = write(tmp_path / "a.jsonl", lines([{"other": 1}, *ROWS]))
+    assert Source.parse(path).resolve("--column_a").format.text == "problem"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +163,7 @@ def test_a_fingerprint_changes_with_the_file(tmp_path):
 )
 def test_the_formats_fit_the_real_files(data, name, pattern):
     """Every row of the published files is a problem, or needs a picture."""
-    source = Source.parse(f"{name}={data / pattern}", None, None).resolve("--column_a")
+    source = Source.parse(f"{name}={data / pattern}").resolve("--column_a")
     made = [
         problem_of(source, file.path, position, row, "s")
         for file in source.files()

@@ -27,7 +27,7 @@ from transforms.records import (
 )
 
 TEXT = st.text(max_size=12)
-FILLED = st.text(min_size=1, max_size=12)
+FILLED = st.text(min_size=1, max_size=12).map(str.strip).filter(bool)
 COUNT = st.integers(0, 2**63 - 1)
 SCORE = st.integers(1, 3)
 PROBLEMS = st.builds(Problem, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT)
