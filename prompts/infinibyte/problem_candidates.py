@@ -20,7 +20,13 @@ def rehearse(messages: Sequence[Mapping[str, str]], rng: random.Random) -> str:
     obfuscate = "The goal is obfuscation." in instructions
     problems = []
     for number, setting in enumerate(rng.sample(_SETTINGS, wanted), start=1):
-        words = sorted({word.strip(".,;:?!()$\\{}") for word in lent.split() if word.isalpha()})
+        words = sorted(
+            {
+                word.strip(".,;:?!()$\\{}")
+                for word in lent.split()
+                if word.isalpha() and len(word) > 3
+            }
+        )
         concepts = ", ".join(rng.sample(words, min(3, len(words)))) or "measurement"
         if obfuscate:
             text = f"The staff of {setting} keep records of {concepts}.\n\n{base}"
