@@ -18,15 +18,9 @@ def rehearse(messages: Sequence[Mapping[str, str]], rng: random.Random) -> str:
     base, lent = tagged(messages, "problem_a"), tagged(messages, "problem_b")
     wanted = int(instructions.split("Then write ")[1].split()[0])
     obfuscate = "The goal is obfuscation." in instructions
+    words = sorted({word for word in lent.split() if word.isalpha() and len(word) > 3})
     problems = []
     for number, setting in enumerate(rng.sample(_SETTINGS, wanted), start=1):
-        words = sorted(
-            {
-                word.strip(".,;:?!()$\\{}")
-                for word in lent.split()
-                if word.isalpha() and len(word) > 3
-            }
-        )
         concepts = ", ".join(rng.sample(words, min(3, len(words)))) or "measurement"
         if obfuscate:
             text = f"The staff of {setting} keep records of {concepts}.\n\n{base}"
