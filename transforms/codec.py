@@ -58,7 +58,11 @@ def canonical_json(value: object) -> str:
 def well_formed(value: Any) -> Any:
     """`value`, text or JSON, with halves of surrogate pairs replaced: no file can hold them."""
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return value
     if isinstance(value, dict):
         return {well_formed(key): well_formed(item) for key, item in value.items()}
     return [well_formed(item) for item in value] if isinstance(value, list) else value

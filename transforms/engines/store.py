@@ -28,6 +28,7 @@ SHARDS = 64
 _KEY = slice(8, 40)
 _CHECK = slice(51, 67)
 _PREFIX = b'{"key":"'
+_encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def shard_of(record_id: str) -> int:
@@ -101,8 +102,7 @@ class Window:
             "latency_s": round(latency_s, 4),
             "attempts": attempted.attempts,
         }
-        text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
-        encoded = text.encode("utf-8", "surrogatepass") + b"\n"
+        encoded = _encoded(line).encode("utf-8", "surrogatepass") + b"\n"
         try:
             if shard not in self._segments:
                 self._segments[shard] = _create_segment(self._folder / f"{shard:02d}")
