@@ -28,7 +28,7 @@ from transforms.cross_breed import (
     with_answer,
 )
 from transforms.engines.handler import Check
-from transforms.errors import InputError, UsageError
+from transforms.errors import InputError, RowsLost, UsageError
 from transforms.export import ExportRows
 from transforms.reading import Reader, Structured, Text
 from transforms.records import (
@@ -195,6 +195,7 @@ def _source_stage(
             "max_records": max_records,
             "seed": seed,
         },
+        verify=functools.partial(_verify_sample, max_records),
     )
 
 
@@ -229,6 +230,12 @@ def _ask_stage(
         inputs=(after,),
         engine=context.engine,
     )
+
+
+def _verify_sample(most: int, inputs: Sequence[StageManifest], made: StageManifest) -> None:
+    """Only what is beyond the limit may be left out."""
+    if made.rows != min(most, made.rows + made.not_sampled):
+        raise RowsLost(f"{made.stage} drew {made.rows} of {made.rows + made.not_sampled} problems")
 
 
 def _verify_pairs(wanted: int, inputs: Sequence[StageManifest], made: StageManifest) -> None:
