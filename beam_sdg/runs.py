@@ -41,7 +41,7 @@ from beam_sdg.shards import (
 from beam_sdg.version import __version__
 from transforms.codec import canonical_json
 from transforms.engines.engine import Engine
-from transforms.errors import RowsLost, RunError, explained
+from transforms.errors import RowsLost, RunError, explained, without_step
 from transforms.outcome import SourceOutcome
 from transforms.records import Reject
 from transforms.seeding import digest
@@ -278,5 +278,5 @@ def _write_json(content: Mapping[str, Any], path: str) -> None:
 
 
 def _last_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    lines = without_step(str(error)).strip().splitlines()
     return lines[-1] if lines else type(error).__name__

@@ -4,6 +4,7 @@ A record is in shard hash(id) mod n, and a shard is sorted by hash(seed, id), so
 of arrival nor the number of workers shows in a file.
 """
 
+import contextlib
 import dataclasses
 import io
 import os
@@ -19,6 +20,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.codec import arrow_schema, from_row, to_json, to_row
+from transforms.errors import RunError
 from transforms.seeding import digest, integer
 
 
@@ -117,20 +119,34 @@ class ReadShards(beam.PTransform):
 
 def read_shard(path: str, record_type: Any) -> Iterator[Any]:
     """The records of one shard, in its order."""
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        for batch in pq.ParquetFile(file).iter_batches(1024):
+    with _parquet(path) as file:
+        for batch in file.iter_batches(1024):
             for row in batch.to_pylist():
                 yield from_row(record_type, row)
 
 
 def column_values(path: str, column: str) -> Iterator[Any]:
     """One column of a shard, without reading the others."""
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        for batch in pq.ParquetFile(file).iter_batches(1024, columns=[column]):
+    with _parquet(path) as file:
+        for batch in file.iter_batches(1024, columns=[column]):
             yield from batch.column(0).to_pylist()
 
 
 def row_count(path: str) -> int:
     """How many rows a shard has, from its footer."""
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        return pq.ParquetFile(file).metadata.num_rows
+    with _parquet(path) as file:
+        return file.metadata.num_rows
+
+
+@contextlib.contextmanager
+def _parquet(path: str) -> Iterator[pq.ParquetFile]:
+    """An open shard; a missing or damaged one is a `RunError` that says how to make it anew."""
+    try:
+        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            yield pq.ParquetFile(file)
+    except (OSError, pa.ArrowException) as error:
+        folder = path.rpartition("/")[0]
+        raise RunError(
+            f"{path} is missing or damaged; delete {folder} and run the same command again: what "
+            "was answered is not asked again"
+        ) from error

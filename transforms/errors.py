@@ -56,14 +56,14 @@ def explained(error: BaseException) -> SdgError | None:
     and nowhere else.
     """
     if isinstance(error, SdgError):
-        return type(error)(_without_step(str(error)))
+        return type(error)(without_step(str(error)))
     raised = _RAISED.findall(str(error))
     if not raised:
         return None
     name, message = raised[-1]
-    return _EXPLAINED[name](_without_step(message))
+    return _EXPLAINED[name](without_step(message))
 
 
-def _without_step(message: str) -> str:
+def without_step(message: str) -> str:
     """`message` without the name of the step that Beam appends: it explains nothing to a user."""
     return re.sub(r" \[while running '.*$", "", message, flags=re.DOTALL)

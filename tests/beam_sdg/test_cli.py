@@ -187,6 +187,33 @@ def test_a_dataset_whose_files_are_gone_is_one_line(beam_sdg_command, tmp_path):
     assert_explained(beam_sdg_command("report", output), FAILED, "train-00000")
 
 
+def test_a_damaged_stage_says_which_folder_to_delete(beam_sdg_command, tmp_path):
+    """With that folder gone the same command ends well, and asks nothing again."""
+    output = tmp_path / "out"
+    assert beam_sdg_command("infinibyte", f"--output={output}").returncode == 0
+    [damaged] = output.glob(".work/stages/solution/*/rows-*")
+    damaged.write_text("junk")
+    [export] = output.glob(".work/stages/export/*")
+    shutil.rmtree(export)
+    (output / "manifest.json").unlink()
+    done = beam_sdg_command("infinibyte", f"--output={output}")
+    assert_explained(done, FAILED, "is missing or damaged; delete", str(damaged.parent))
+    shutil.rmtree(damaged.parent)
+    assert beam_sdg_command("infinibyte", f"--output={output}").returncode == 0
+    stored = output.glob(".work/store/solution/*/*")
+    assert sum(len(path.read_text().splitlines()) for path in stored) == 5
+
+
+def test_a_prompt_with_an_unknown_variable_is_one_line(beam_sdg_command, tmp_path):
+    """The prompt and the variable are named, and no step of the dataflow."""
+    (tmp_path / "infinibyte").mkdir()
+    template = "{% block user %}{{ nope }}{% endblock %}"
+    (tmp_path / "infinibyte" / "evals.jinja").write_text(template)
+    done = beam_sdg_command("infinibyte", f"--prompts={tmp_path}", f"--output={tmp_path / 'out'}")
+    assert_explained(done, FAILED, "prompt infinibyte/evals: 'nope' is undefined")
+    assert "while running" not in done.stderr
+
+
 def test_the_report_is_the_same_from_anywhere(tmp_path, beam_sdg_command, monkeypatch):
     """With a relative output, another working directory finds the store too."""
     monkeypatch.chdir(tmp_path)
