@@ -34,7 +34,7 @@ class Rehearsal(pydantic.BaseModel, frozen=True, extra="forbid"):
     failing: float = pydantic.Field(0.0, ge=0, le=1)
     latency_s: float = pydantic.Field(0.0, ge=0)
     in_flight: int = pydantic.Field(64, ge=1)
-    prompts: str = ""
+    prompts: tuple[str, ...] = ()
 
     @pydantic.model_validator(mode="after")
     def _shares_fit(self) -> "Rehearsal":
