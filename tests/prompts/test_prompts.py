@@ -24,8 +24,6 @@ from prompts import HERE, PromptError, rehearsal, render, source_hash, tagged
 from transforms.ask import Ask
 from transforms.codec import canonical_json
 from transforms.cross_breed import COMBINATION_TYPES
-from transforms.engines.engine import Sampling
-from transforms.engines.rehearsal import Rehearsal
 from transforms.reading import Fault
 from transforms.records import Answered, Call, CrossBreed, Pair, Problem
 
