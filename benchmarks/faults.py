@@ -28,6 +28,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 import prompts
 from beam_sdg import Ask, Endpoint, Rehearsal, Structured
+from transforms.codec import canonical_json
 from transforms.engines.completions import body_of
 from transforms.engines.engine import KEY_HEADER, PROMPT_HEADER, Message, Sampling, Turn
 from transforms.engines.rehearsal import CORRECTABLE, GOOD
@@ -108,15 +109,30 @@ def accepted(url: str, records: list[Problem], folder: Path, **settings: Any) ->
     return sorted(out.read_text().split())
 
 
-async def raw(url: str, records: list[Problem], in_flight: int) -> None:
+Sent = tuple[bytes, dict[str, str]]
+
+
+def sent(records: list[Problem]) -> list[list[Sent]]:
+    """The bodies and headers of each record's requests."""
+    schema = READER.schema()
+    return [[_sent(stage, record, schema) for stage in STAGES] for record in records]
+
+
+def _sent(stage: str, record: Problem, schema: dict[str, Any] | None) -> Sent:
+    shown = {**variables(record), "answer_schema": canonical_json(schema)}
+    messages = tuple(Message(role, text) for role, text in prompts.render(PROMPT, shown, ""))
+    key, seed = digest(stage, record.id), seed_of(stage, record)
+    body = body_of("m", Turn(key, PROMPT, messages, Sampling(), seed, schema))
+    return json.dumps(body).encode(), {KEY_HEADER: key, PROMPT_HEADER: PROMPT}
+
+
+async def raw(url: str, records: list[list[Sent]], in_flight: int) -> None:
     """The same requests by aiohttp alone."""
     left = iter(records)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
 
-        async def ask(turn: Turn) -> bool:
-            body = json.dumps(body_of("m", turn)).encode()
-            headers = {KEY_HEADER: turn.key, PROMPT_HEADER: turn.prompt}
+        async def is_answered(body: bytes, headers: dict[str, str]) -> bool:
             while True:
                 with contextlib.suppress(aiohttp.ClientError, ValueError, LookupError):
                     post = session.post(f"{url}/chat/completions", data=body, headers=headers)
@@ -128,19 +144,12 @@ async def raw(url: str, records: list[Problem], in_flight: int) -> None:
                     return True
 
         async def worker() -> None:
-            for record in left:
-                for stage in STAGES:
-                    if not await ask(turn_of(stage, record)):
+            for requests in left:
+                for body, headers in requests:
+                    if not await is_answered(body, headers):
                         break
 
         await asyncio.gather(*(worker() for _ in range(in_flight)))
-
-
-def turn_of(stage: str, record: Problem) -> Turn:
-    shown = {**variables(record), "answer_schema": json.dumps(READER.schema())}
-    messages = tuple(Message(role, text) for role, text in prompts.render(PROMPT, shown, ""))
-    seed = seed_of(stage, record)
-    return Turn(digest(stage, record.id), PROMPT, messages, Sampling(), seed, READER.schema())
 
 
 @contextlib.contextmanager
@@ -174,6 +183,7 @@ def main() -> None:
     flags = parser.parse_args()
     logging.disable(logging.WARNING)
     records = problems(flags.records)
+    bodies = sent(records)
     print(
         f"{'fault':12} {'requests':>8} {'retries':>8} {'seconds':>8} {'rate /s':>8} "
         f"{'raw /s':>8} {'ratio':>6} {'capacity used':>14}"
@@ -182,7 +192,7 @@ def main() -> None:
         if flags.names and case.name not in flags.names:
             continue
         with server(case) as url:
-            asyncio.run(raw(url, records, case.faults.get("capacity", IN_FLIGHT)))
+            asyncio.run(raw(url, bodies, case.faults.get("capacity", IN_FLIGHT)))
             raw_rate = rate(stats_of(url))
         with server(case) as url, tempfile.TemporaryDirectory() as folder:
             assert accepted(url, records, Path(folder)) == planned(records), case.name

@@ -74,7 +74,6 @@ def message_of(content: bytes) -> str:
 def _split_reasoning(text: str) -> tuple[str, str]:
     """(answer, reasoning) of a text in which the server left the reasoning between think tags."""
     reasoning, closed, answer = text.partition("</think>")
-    if not closed:
-        unfinished = text.lstrip().startswith("<think>")
-        return ("", text.strip()) if unfinished else (text, "")
-    return answer.lstrip(), reasoning.removeprefix("<think>").strip()
+    if not closed and not text.lstrip().startswith("<think>"):
+        return text, ""
+    return answer.lstrip(), reasoning.strip().removeprefix("<think>").strip()

@@ -89,7 +89,7 @@ class EndpointTransport:
                 return Attempted(outcome, attempt, now - sent_at)
             strikes += _is_own_fault(outcome, server, stumbled_at)
             most = min(2, self._attempts) if outcome.kind == "slow" else self._attempts
-            if strikes >= most or await self._is_alone(outcome):
+            if strikes >= most or await self._is_alone(outcome, server):
                 failure = Failure(outcome.reason, outcome.detail)
                 return Attempted(failure, attempt, now - sent_at)
             stumbled_at = now
@@ -127,7 +127,7 @@ class EndpointTransport:
             try:
                 return reply_of(response.content)
             except ValueError as error:
-                return Stumble("broken", "bad_response", str(error))
+                return Stumble("broken", "bad_response", self._wire.redacted(str(error)))
         detail = f"HTTP {status}: {message_of(response.content)}"
         if status in _FATAL and not server.has_answered():
             mend = _FATAL[status].format(key_env=self._key_env)
@@ -138,19 +138,21 @@ class EndpointTransport:
             return Stumble("broken", "server_error", detail, response.retry_after_s)
         return Failure("request_refused", detail)
 
-    async def _is_alone(self, stumble: Stumble) -> bool:
-        """Whether what fails all servers' requests is the request's own fault: one is up.
+    async def _is_alone(self, stumble: Stumble, server: Server) -> bool:
+        """Whether a request fails by itself: all servers seem down, but its own is there.
 
         Raises:
             EngineDown: all are down, or rate limited.
         """
-        if not all(server.is_down() for server in self._servers):
+        if not all(each.is_down() for each in self._servers):
             return False
         if stumble.kind != "limited":
-            for server in self._servers:
-                if await self._wire.is_there(f"{server.url}/models"):
-                    return True
-        raise EngineDown(_verdict(self._servers, stumble))
+            there = [
+                each for each in self._servers if await self._wire.is_there(f"{each.url}/models")
+            ]
+            if there:
+                return server in there
+        raise EngineDown(_verdict(self._servers, server, stumble))
 
 
 def _is_own_fault(stumble: Stumble, server: Server, since: float) -> bool:
@@ -170,19 +172,18 @@ def _pause_s(stumble: Stumble, server: Server, attempt: int) -> float:
     return max(stumble.retry_after_s, backoff_s(attempt - 1))
 
 
-def _verdict(servers: Sequence[Server], stumble: Stumble) -> str:
+def _verdict(servers: Sequence[Server], server: Server, stumble: Stumble) -> str:
     if stumble.kind == "limited":
-        [*_, said] = [server for server in servers if server.last_stumble is stumble] or servers
         asked_s = stumble.retry_after_s
         wait = f", and asks to wait {asked_s:.0f} s" if asked_s else ""
         return (
-            f"{said.url} is rate limited: nothing but 429 for {said.failing_s():.0f} s "
+            f"{server.url} is rate limited: nothing but 429 for {server.failing_s():.0f} s "
             f"({stumble.detail}){wait}; set --requests_per_minute to what the server allows, wait "
             f"or raise --patience_s, then {_KEPT}"
         )
     failed = " and ".join(
-        f"{server.url} has failed for {server.failing_s():.0f} s "
-        f"({server.last_stumble.detail if server.last_stumble else 'no answer'})"
-        for server in servers
+        f"{each.url} has failed for {each.failing_s():.0f} s "
+        f"({each.last_stumble.detail if each.last_stumble else 'no answer'})"
+        for each in servers
     )
     return f"{failed}; start the server or mend --endpoint, then {_KEPT}"

@@ -49,7 +49,7 @@ class Wire:
             detail = f"cannot connect within {_CONNECT_S:g} s"
             return Stumble("unreached", "connection_failed", detail)
         except aiohttp.ClientError as error:
-            detail = self._redacted(str(error) or type(error).__name__)
+            detail = self.redacted(str(error) or type(error).__name__)
             return Stumble("broken", "connection_failed", " ".join(detail.split())[:300])
         except TimeoutError:
             return Stumble("slow", "timed_out", f"no answer within {self._timeout_s:g} s")
@@ -67,6 +67,10 @@ class Wire:
                 return response.status < 500
         return False
 
+    def redacted(self, text: str) -> str:
+        """`text` without the key."""
+        return self._redacted_bytes(text.encode(errors="replace")).decode()
+
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
@@ -83,9 +87,6 @@ class Wire:
                 headers=headers,
             )
         return self._session
-
-    def _redacted(self, text: str) -> str:
-        return self._redacted_bytes(text.encode(errors="replace")).decode()
 
     def _redacted_bytes(self, content: bytes) -> bytes:
         for written in {self._key, json.dumps(self._key)[1:-1], self._key.replace("/", r"\/")}:
