@@ -6,11 +6,10 @@ A request holds its place only while a server has it, never while it waits befor
 """
 
 import asyncio
-import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from transforms.engines.pace import Pace
 from transforms.engines.servers import Server
@@ -29,16 +28,8 @@ class Gate:
         self._line: deque[tuple[asyncio.Future[Held], int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    @contextlib.asynccontextmanager
-    async def slot(self, tokens: int) -> AsyncIterator[Server]:
-        """The server to send a request to that will use about so many tokens."""
-        held = await self._enter(tokens)
-        try:
-            yield held[0]
-        finally:
-            self._leave(held)
-
-    async def _enter(self, tokens: int) -> Held:
+    async def enter(self, tokens: int) -> Held:
+        """The server to send a request to that will use about so many tokens; then `leave`."""
         if not self._line and (held := self._let_in(tokens)):
             return held
         place: asyncio.Future[Held] = asyncio.get_running_loop().create_future()
@@ -48,17 +39,18 @@ class Gate:
             return await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
-                self._leave(place.result())
+                self.leave(place.result())
             raise
 
-    def _leave(self, held: Held) -> None:
+    def leave(self, held: Held) -> None:
+        """The request is done, for now or for good."""
         server, request = held
         server.release(request)
         self._busy -= 1
         self._move()
 
     def _move(self) -> None:
-        while self._line:
+        while self._line and self._busy < self._in_flight:
             place, tokens = self._line[0]
             if not place.done():
                 held = self._let_in(tokens)
@@ -75,9 +67,9 @@ class Gate:
         ready = [server for server in self._servers if server.opens_at(now) <= now]
         if not ready:
             return None
+        server = ready[0] if len(ready) == 1 else min(ready, key=_load)
         self._busy += 1
         self._pace.spend(tokens, now)
-        server = min(ready, key=lambda server: (server.busy, server.sent))
         return server, server.take()
 
     def _set_timer(self) -> None:
@@ -92,3 +84,7 @@ class Gate:
         if opens_at < math.inf:
             at = max(self._pace.ready_at, opens_at)
             self._timer = asyncio.get_running_loop().call_at(at, self._move)
+
+
+def _load(server: Server) -> tuple[int, int]:
+    return server.busy, server.sent

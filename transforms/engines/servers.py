@@ -54,6 +54,8 @@ class Room:
 
     def limit(self, now: float) -> int:
         """The most requests it is given."""
+        if self._base == self._most:
+            return self._most
         return min(self._most, self._base + 2 ** min(self._steps(now), 16) - 1)
 
     def refused(self, now: float, retry_after_s: float) -> None:

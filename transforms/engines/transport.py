@@ -80,9 +80,12 @@ class EndpointTransport:
         tokens = self._pace.estimate(turn)
         strikes, stumbled_at = 0, time.monotonic()
         for attempt in itertools.count(1):
-            async with self._gate.slot(tokens) as server:
-                sent_at = time.monotonic()
+            held = await self._gate.enter(tokens)
+            server, sent_at = held[0], time.monotonic()
+            try:
                 outcome = await self._send(server, turn, sent_at)
+            finally:
+                self._gate.leave(held)
             now = time.monotonic()
             self._pace.correct(tokens, outcome if isinstance(outcome, Reply) else None)
             if not isinstance(outcome, Stumble):

@@ -1,6 +1,8 @@
 """Who may send, when and where to."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
 from transforms.engines.gate import Gate
 from transforms.engines.pace import Pace
@@ -12,6 +14,15 @@ def gate_of(number: int, in_flight: int) -> tuple[Gate, list[Server]]:
     return Gate(servers, in_flight, Pace(None, None)), servers
 
 
+@contextlib.asynccontextmanager
+async def slot(gate: Gate) -> AsyncIterator[Server]:
+    held = await gate.enter(0)
+    try:
+        yield held[0]
+    finally:
+        gate.leave(held)
+
+
 def test_the_line_is_served_in_order_and_within_the_limit():
     """First come, first served; never more than `in_flight` at once over all servers."""
     gate, servers = gate_of(2, 3)
@@ -20,7 +31,7 @@ def test_the_line_is_served_in_order_and_within_the_limit():
 
     async def visit(number: int) -> None:
         nonlocal most
-        async with gate.slot(0):
+        async with slot(gate):
             order.append(number)
             most = max(most, sum(server.busy for server in servers))
             await asyncio.sleep(0)
@@ -39,11 +50,11 @@ def test_a_cancelled_wait_gives_its_place_to_the_next():
     gate, [server] = gate_of(1, 1)
 
     async def visit() -> None:
-        async with gate.slot(0):
+        async with slot(gate):
             pass
 
     async def run() -> None:
-        async with gate.slot(0):
+        async with slot(gate):
             waiting = [asyncio.create_task(visit()) for _ in range(3)]
             await asyncio.sleep(0)
             waiting[0].cancel()
@@ -51,7 +62,7 @@ def test_a_cancelled_wait_gives_its_place_to_the_next():
         waiting[1].cancel()  # it has just been let in
         await asyncio.gather(*waiting, return_exceptions=True)
         assert not waiting[2].cancelled()
-        async with asyncio.timeout(5), gate.slot(0):
+        async with asyncio.timeout(5), slot(gate):
             assert server.busy == 1
 
     asyncio.run(run())
@@ -66,10 +77,10 @@ def test_a_server_that_is_left_alone_is_gone_around():
         loop = asyncio.get_running_loop()
         first._resume_at = loop.time() + 3600
         for _ in range(5):
-            async with gate.slot(0) as server:
+            async with slot(gate) as server:
                 assert server is second
         resume_at = second._resume_at = loop.time() + 0.1
-        async with asyncio.timeout(30), gate.slot(0):
+        async with asyncio.timeout(30), slot(gate):
             assert loop.time() >= resume_at
 
     asyncio.run(run())
