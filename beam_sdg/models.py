@@ -1,11 +1,12 @@
 """Which model a stage asks, where it is served, how it draws and what it costs."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import pydantic
 
-from transforms.engines.endpoint import Endpoint
+from transforms.engines.dialect import DialectName
+from transforms.engines.endpoint import PROVIDERS, Endpoint
 from transforms.engines.engine import Engine, Sampling
 from transforms.engines.rehearsal import Rehearsal
 from transforms.errors import UsageError
@@ -13,7 +14,10 @@ from transforms.errors import UsageError
 C = TypeVar("C", bound=pydantic.BaseModel)
 _SHARED = ("in_flight", "prompts")  # of the rehearsal's settings, those with a flag of their own
 _SAMPLING = ("temperature", "top_p", "max_tokens")
-_ENDPOINT = ("model", "key_env", "in_flight", "timeout_s", "patience_s")
+_ENDPOINT = (
+    *("model", "key_env", "in_flight", "timeout_s", "patience_s"),
+    *("requests_per_minute", "tokens_per_minute", "dialect"),
+)
 
 
 class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -26,12 +30,27 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
         None, description="name of the model, as its server knows it"
     )
     endpoint: str | None = pydantic.Field(
-        None, description="URL of an OpenAI-compatible API: http://HOST:PORT/v1"
+        None,
+        description="URL of an OpenAI-compatible API, http://HOST:PORT/v1, or several of them, "
+        f"separated by commas; or {' or '.join(PROVIDERS)}",
     )
     key_env: str = pydantic.Field(
-        "OPENAI_API_KEY", description="environment variable with the API key"
+        "",
+        description="environment variable with the API key (default: OPENAI_API_KEY, or the "
+        "provider's own)",
     )
     in_flight: int = pydantic.Field(64, ge=1, description="requests at once")
+    requests_per_minute: int | None = pydantic.Field(
+        None, ge=1, description="most requests a minute (default: no limit)"
+    )
+    tokens_per_minute: int | None = pydantic.Field(
+        None, ge=1, description="most tokens a minute, in and out (default: no limit)"
+    )
+    dialect: tuple[DialectName, ...] = pydantic.Field(
+        (),
+        description="what the server does not take, if it does not say so itself: "
+        + ", ".join(get_args(DialectName)),
+    )
     timeout_s: float = pydantic.Field(3600.0, gt=0, description="longest wait for one answer")
     patience_s: float = pydantic.Field(
         120.0, ge=0, description="end the run when the server has failed for this long"
@@ -75,7 +94,7 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
         """The sampling asked for; what it leaves out is left to the server."""
         return Sampling(**{name: getattr(self, name) for name in _SAMPLING})
 
-    def changed(self, stage: str, values: Mapping[str, str]) -> "ModelSettings":
+    def changed(self, stage: str, values: Mapping[str, Any]) -> "ModelSettings":
         """These settings with a stage's own values.
 
         Raises:

@@ -63,7 +63,7 @@ class Invocation:
     run: RunSettings
     models: ModelSettings
     config: RecipeConfig
-    stage_settings: Mapping[str, Mapping[str, str]]
+    stage_settings: Mapping[str, Mapping[str, Any]]
     beam: PipelineOptions
 
 
@@ -161,9 +161,9 @@ def _modes_help(recipe: Recipe) -> str:
 
 def _assign(
     assignments: Sequence[str], config: type[RecipeConfig], values: dict[str, Any]
-) -> dict[str, dict[str, str]]:
+) -> dict[str, dict[str, Any]]:
     """Put `--set` assignments to the recipe's settings into `values`; return those to stages."""
-    stages: dict[str, dict[str, str]] = {}
+    stages: dict[str, dict[str, Any]] = {}
     for assignment in assignments:
         path, equals, value = assignment.partition("=")
         name, dot, key = path.partition(".")
@@ -177,7 +177,9 @@ def _assign(
             )
             raise UsageError(f"--set {assignment}: the recipe has no setting {name!r}; {meant}")
         if field is None:
-            stages.setdefault(name, {})[key] = value
+            setting = ModelSettings.model_fields.get(key)
+            plain = _plain(setting.annotation, value) if setting else value
+            stages.setdefault(name, {})[key] = plain
         elif not dot:
             values[name] = _plain(field.annotation, value)
         elif get_origin(field.annotation) is dict:

@@ -1,4 +1,4 @@
-"""What a server's faults cost: three asks of 1,000 records through Beam, fault by fault.
+"""What a server's faults cost: three asks of 1,000 records in turn through Beam, fault by fault.
 
     python benchmarks/faults.py [--records N] [NAME…]
 
@@ -27,7 +27,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 import prompts
-from beam_sdg import Ask, Endpoint, Rehearsal, Structured
+from beam_sdg import Ask, AskInTurn, Endpoint, Rehearsal, Structured
 from transforms.codec import canonical_json
 from transforms.engines.completions import body_of
 from transforms.engines.engine import KEY_HEADER, PROMPT_HEADER, Message, Sampling, Turn
@@ -97,14 +97,15 @@ def accepted(url: str, records: list[Problem], folder: Path, **settings: Any) ->
     engine = Endpoint(**{"url": url, "model": "m", "in_flight": IN_FLIGHT, **settings})
     out = folder / "accepted"
     with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
-        rows = pipeline | beam.Create(records)
-        for stage in STAGES:
-            asking = Ask(
+        asks = tuple(
+            Ask(
                 name=stage, prompt=PROMPT, variables=variables, reader=READER, engine=engine,
                 store=str(folder / "store"), seed=0, keep=keep,
-            )  # fmt: skip
-            rows = (rows | stage >> asking).rows
-        ids = rows | beam.Map(lambda record: record.id)
+            )
+            for stage in STAGES
+        )  # fmt: skip
+        outcomes = pipeline | beam.Create(records) | AskInTurn(asks)
+        ids = outcomes[-1].rows | beam.Map(lambda record: record.id)
         _ = ids | beam.io.WriteToText(str(out), shard_name_template="")
     return sorted(out.read_text().split())
 
@@ -120,7 +121,7 @@ def sent(records: list[Problem]) -> list[list[Sent]]:
 
 def _sent(stage: str, record: Problem, schema: dict[str, Any] | None) -> Sent:
     shown = {**variables(record), "answer_schema": canonical_json(schema)}
-    messages = tuple(Message(role, text) for role, text in prompts.render(PROMPT, shown, ""))
+    messages = tuple(Message(role, text) for role, text in prompts.render(PROMPT, shown))
     key, seed = digest(stage, record.id), seed_of(stage, record)
     body = body_of("m", Turn(key, PROMPT, messages, Sampling(), seed, schema))
     return json.dumps(body).encode(), {KEY_HEADER: key, PROMPT_HEADER: PROMPT}

@@ -60,7 +60,7 @@ class Context:
     """What a run gives to every recipe: where things are, and the makers of its stages."""
 
     models: ModelSettings = ModelSettings()
-    stage_settings: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    stage_settings: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     store: str = ""
     seed: int = 0
     prompt_folders: tuple[str, ...] = ()

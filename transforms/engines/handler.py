@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -226,7 +225,6 @@ class _Ask:
         turn = Turn(
             key, asking.prompt, tuple(talk.messages), asking.sampling, talk.seed, self._schema
         )
-        started = time.monotonic()
         with self._progress.asking():
             attempted = await self._client.complete(turn)
         self._answers.append(
@@ -234,7 +232,7 @@ class _Ask:
             key,
             attempted,
             model=self._model,
-            latency_s=round(time.monotonic() - started, 4),
+            latency_s=round(attempted.latency_s, 4),
             record=talk.record.id,
             sample=talk.sample,
             turn=len(talk.keys),
