@@ -5,12 +5,10 @@ import dataclasses
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import rich.console
-from apache_beam.options.pipeline_options import GoogleCloudOptions
 
 import prompts
 from beam_sdg.models import ModelSettings
@@ -83,12 +81,7 @@ class Launch:
         self, progress: rich.console.Console, only: Collection[str] = ()
     ) -> list[StageManifest]:
         """Run the stages that are not published yet, holding the work folder."""
-        temporary = f"{self.run.work_dir}/tmp"
-        with (
-            _only_run(self.run.work_dir),
-            _spilling(self.run, temporary),
-            Panel(progress, self.models).shown() as panel,
-        ):
+        with _only_run(self.run.work_dir), Panel(progress, self.models).shown() as panel:
             return self.run.execute(panel, only)
 
     def manifest(self, stages: list[StageManifest]) -> RunManifest:
@@ -177,22 +170,6 @@ def _require_known(stages: Collection[str], known: Collection[str]) -> None:
     for name in stages:
         if name not in known:
             raise UsageError(f"--stages {name}: no such stage; there are {', '.join(known)}")
-
-
-@contextlib.contextmanager
-def _spilling(run: Run, folder: str) -> Iterator[None]:
-    """Let shuffles spill into the work folder, unless the user has named another."""
-    cloud = run.options.view_as(GoogleCloudOptions)
-    ours = cloud.temp_location is None
-    if ours:
-        shutil.rmtree(folder, ignore_errors=True)  # what a killed run left behind
-        cloud.temp_location = folder
-    try:
-        yield
-    finally:
-        if ours:
-            cloud.temp_location = None
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

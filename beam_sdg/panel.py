@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-import rich.box
 import rich.console
 import rich.live
 import rich.table
@@ -17,6 +16,7 @@ from transforms.engines.progress import Progress, forget_progress, progress_of
 
 LINE_EVERY_S = 10.0
 RATE_OVER_S = 15.0
+TITLES = ("stage", "done", "in\nflight", "/s", "tokens\nin/out", "cost", "rejects", "left")
 Prices = Mapping[str, ModelSettings]
 
 
@@ -85,12 +85,14 @@ class Panel(Watcher):
             return self._phase.rows(self._models) if self._phase else []
 
     def _table(self) -> rich.table.Table:
-        table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-        titles = "stage", "done", "in flight", "/s", "tokens in/out", "cost", "rejects", "left"
+        priced = any(cost(models, 0, 0) is not None for models in self._models.values())
+        titles = [title for title in TITLES if priced or title != "cost"]
+        table = rich.table.Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
         for number, title in enumerate(titles):
             table.add_column(title, justify="left" if number == 0 else "right", no_wrap=True)
         for row in self._rows():
-            table.add_row(*row.cells())
+            cells = zip(TITLES, row.cells(), strict=True)
+            table.add_row(*(cell for title, cell in cells if title in titles))
         return table
 
 
@@ -111,7 +113,7 @@ class Row:
         at = self._progress
         return (
             self._name,
-            f"{at.done:,}" + ("" if self._total is None else f" of {self._total:,}"),
+            f"{at.done:,}" + ("" if self._total is None else f"/{self._total:,}"),
             f"{at.in_flight:,}",
             f"{self._rate:.1f}",
             f"{_short(at.prompt_tokens)}/{_short(at.completion_tokens)}",
@@ -123,6 +125,7 @@ class Row:
     def line(self) -> str:
         """All of it on one plain line."""
         name, done, in_flight, rate, tokens, cost, rejects, left = self.cells()
+        done = done.replace("/", " of ")
         spent = f", {cost}" if cost != "–" else ""
         wait = f", {left} left" if left != "–" else ""
         return (

@@ -43,6 +43,7 @@ from transforms.ask import Ask, AskInTurn
 from transforms.codec import canonical_json
 from transforms.engines.engine import Engine
 from transforms.errors import RowsLost, RunError, UsageError, explained, without_step
+from transforms.grouping import spilling
 from transforms.outcome import Outcome, SourceOutcome
 from transforms.records import Reject
 from transforms.seeding import digest
@@ -218,7 +219,10 @@ class Run:
             FileSystems.mkdirs(folder)
         for shards in self._slices(stages):
             try:
-                with beam.Pipeline(options=self.options) as pipeline:
+                with (
+                    spilling(self.options, f"{self.work_dir}/tmp"),
+                    beam.Pipeline(options=self.options) as pipeline,
+                ):
                     self._wire(pipeline, stages, shards)
             except Exception as error:  # a runner's own, with the worker's as text
                 if _last_line(error).startswith("KeyboardInterrupt"):

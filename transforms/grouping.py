@@ -5,6 +5,7 @@ of 1 KB take about 5 GB. There, `Group` writes pairs to a file as they come, in 
 of the key, and reads back one partition at a time; on any other runner it is `GroupByKey`.
 """
 
+import contextlib
 import dataclasses
 import io
 import pickle
@@ -18,7 +19,7 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.options.pipeline_options import GoogleCloudOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.window import GlobalWindows
 
@@ -59,8 +60,27 @@ class Group(beam.PTransform):
         )
 
 
+@contextlib.contextmanager
+def spilling(options: PipelineOptions, folder: str) -> Iterator[None]:
+    """Let the shuffles of one pipeline spill into `folder`, which is gone afterwards.
+
+    Where `options` name a `--temp_location`, that is used instead.
+    """
+    cloud = options.view_as(GoogleCloudOptions)
+    if cloud.temp_location is not None:
+        yield
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed process left behind
+    cloud.temp_location = folder
+    try:
+        yield
+    finally:
+        cloud.temp_location = None
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _folder_of(pipeline: beam.Pipeline) -> str:
-    """A new folder for one shuffle, gone with the pipeline."""
+    """A new folder for one shuffle, gone with the pipeline or the process."""
     place = pipeline.options.view_as(GoogleCloudOptions).temp_location
     if place and "://" not in place:
         Path(place).mkdir(parents=True, exist_ok=True)
