@@ -50,6 +50,9 @@ def templates(node: ast.expr, assigned: dict[str, list[ast.expr]]) -> list[str]:
         return [found for part in node.values for found in named_in(part, assigned)]
     if isinstance(node, ast.IfExp):
         return templates(node.body, assigned) + templates(node.orelse, assigned)
+    if isinstance(node, ast.BinOp):
+        sides = [templates(side, assigned) or ["…"] for side in (node.left, node.right)]
+        return [left + right for left in sides[0] for right in sides[1]]
     return named_in(node, assigned)
 
 
