@@ -12,7 +12,7 @@ from transforms.engines.rehearsal import Rehearsal
 from transforms.errors import UsageError
 
 C = TypeVar("C", bound=pydantic.BaseModel)
-_SHARED = ("in_flight", "prompts")  # of the rehearsal's settings, those with a flag of their own
+_FLAGS = {"in_flight": "in_flight", "url": "endpoint"}  # of settings that go by another name
 _SAMPLING = ("temperature", "top_p", "max_tokens")
 _ENDPOINT = (
     *("model", "key_env", "in_flight", "timeout_s", "patience_s"),
@@ -122,5 +122,5 @@ def validated(model: type[C], values: Mapping[str, Any], flag: str = "") -> C:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
-        shown = name if name in _SHARED else f"{flag}{name}"
+        shown = _FLAGS.get(name, f"{flag}{name}")
         raise UsageError(f"--{shown} {first['input']!r}: {message}" if name else message) from error

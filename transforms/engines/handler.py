@@ -247,10 +247,10 @@ class _Ask:
             return Fault("content_filter", "the server withheld the answer")
         if reply.finish_reason == "refusal":
             return Fault("model_refused", reply.text or "the model refused without a word")
-        value = self._asking.reader.read(reply.text)
-        if reply.finish_reason == "length" and (isinstance(value, Fault) or not self._schema):
+        if reply.finish_reason == "length":  # even a complete object may be a draft
             tokens = reply.completion_tokens
             return Fault("truncated_answer", f"cut off after {tokens} tokens; raise --max_tokens")
+        value = self._asking.reader.read(reply.text)
         if isinstance(value, Fault) or self._asking.check is None:
             return value
         return self._asking.check(record, value) or value
