@@ -75,8 +75,13 @@ def matching(pattern: str) -> list[FileMetadata]:
     try:
         matched = FileSystems.match([pattern])[0].metadata_list
     except Exception as error:  # each filesystem raises its own
-        raise InputError(f"cannot look for {pattern}: {error}") from error
+        raise InputError(f"cannot look for {pattern}: {one_line(error)}") from error
     return sorted(matched, key=lambda file: file.path)
+
+
+def one_line(error: Exception) -> str:
+    """What a library says is wrong, in one line without its full stop; or its type."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 @contextlib.contextmanager
@@ -92,7 +97,7 @@ def opened(path: str) -> Iterator[io.BufferedReader]:
             raw: Any = _Decompressed(file, _DECOMPRESSORS[compression]) if compression else file
             yield io.BufferedReader(raw, _BUFFER)
     except _UNREADABLE as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+        raise InputError(f"cannot read {path}: {one_line(error)}") from error
 
 
 class _Decompressed(io.RawIOBase):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pydantic
 
-from beam_sdg.sources.files import local_hash
+from beam_sdg.sources.files import local_hash, one_line
 from transforms.errors import InputError, UsageError
 from transforms.seeding import digest
 
@@ -184,7 +184,7 @@ class Dataset(pydantic.BaseModel, frozen=True, extra="forbid"):
         except InputError:
             raise
         except Exception as error:
-            said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+            said = one_line(error)
             if "gated dataset" in said:
                 raise InputError(self._gated()) from error
             mend = "check the folder" if self._is_local else "check the name and the network"
