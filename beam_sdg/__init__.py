@@ -3,8 +3,11 @@
 The command line is `beam-sdg`; this is what a pipeline of one's own is built from.
 """
 
-from transforms.ask import Ask  # first: it imports Beam without its warning
+from transforms.ask import Ask, AskInTurn  # first: it imports Beam without its warning
 
+from beam_sdg.recipes.recipe import Context, Recipe, RecipeConfig  # isort: skip
+from beam_sdg.runs import Stage  # isort: skip
+from beam_sdg.sources import Source  # isort: skip
 from beam_sdg.version import __version__  # isort: skip
 from transforms.cross_join import SampleCrossJoin
 from transforms.engines.endpoint import Endpoint
@@ -25,7 +28,9 @@ from transforms.records import Answered, Call, Pair, Problem, Reject
 __all__ = [
     "Answered",
     "Ask",
+    "AskInTurn",
     "Call",
+    "Context",
     "Endpoint",
     "EngineDown",
     "Fault",
@@ -33,6 +38,8 @@ __all__ = [
     "Outcome",
     "Pair",
     "Problem",
+    "Recipe",
+    "RecipeConfig",
     "Rehearsal",
     "Reject",
     "RowsLost",
@@ -40,6 +47,8 @@ __all__ = [
     "SampleCrossJoin",
     "Sampling",
     "SdgError",
+    "Source",
+    "Stage",
     "Structured",
     "Text",
     "UsageError",

@@ -1,26 +1,33 @@
-"""The command line: `beam-sdg RECIPE --flags`, `beam-sdg report DIR`, `beam-sdg recipes`."""
+"""The command line: make a dataset, look at one row or ten, and at what came out."""
 
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import rich.console
 
 from beam_sdg.launch import launch
 from beam_sdg.options import parse_flags
+from beam_sdg.preview import dry_run, preview
 from beam_sdg.publish import read_manifest
-from beam_sdg.recipes import RECIPES
+from beam_sdg.recipes import RECIPES, recipe_of
 from beam_sdg.report import print_report
+from beam_sdg.trace import print_way, way_of
 from beam_sdg.version import __version__
 from prompts import PromptError
 from transforms.errors import RunError, SdgError, UsageError
 
 USAGE = """\
-usage: beam-sdg RECIPE [--flag=value …]   make a dataset (RECIPE --help lists the flags)
-       beam-sdg report DIR                what came out of a run and what was lost
-       beam-sdg recipes                   the recipes there are
+usage: beam-sdg RECIPE [--flag=value …]           make a dataset (RECIPE --help lists the flags)
+       beam-sdg RECIPE --dry_run [--flag=value …] stages, first prompts, an estimate; asks nothing
+       beam-sdg preview RECIPE [--flag=value …]   ten rows: prompt, raw reply, value, rejects
+       beam-sdg show DIR ID                       one row's way through every stage
+       beam-sdg report DIR                        what came out of a run and what was lost
+       beam-sdg recipes                           the recipes there are
+
+RECIPE is a name or the path of a Python file that holds one.
 """
 INTERRUPTED = 130
 
@@ -36,14 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO if debug else logging.CRITICAL, format="%(message)s", force=True
     )
-    logging.getLogger("beam_sdg").setLevel(logging.INFO)
     try:
-        return _command(arguments, console)
+        _command(arguments, console)
     except (SdgError, PromptError) as error:
         if debug:
             raise
         _say(" ".join(str(error).split()))
         return error.exit_code if isinstance(error, SdgError) else UsageError.exit_code
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if debug:
             raise
@@ -52,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("stopped; answers so far are kept, and the same command goes on")
         os._exit(INTERRUPTED)  # Beam's worker threads would be waited for
+    return 0
 
 
 def _say(message: str) -> None:
@@ -59,34 +68,82 @@ def _say(message: str) -> None:
     sys.stderr.flush()
 
 
-def _command(arguments: Sequence[str], console: rich.console.Console) -> int:
-    command, flags = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+def _command(arguments: Sequence[str], console: rich.console.Console) -> None:
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command in ("-h", "--help"):
         console.print(USAGE, end="")
     elif command == "--version":
         console.print(__version__)
-    elif command == "recipes":
-        for recipe in RECIPES.values():
-            console.print(f"{recipe.name:24}{recipe.summary}")
-    elif command == "report":
-        _report(flags, console)
-    elif command in RECIPES:
-        recipe = RECIPES[command]
-        options, config = parse_flags(f"beam-sdg {command}", recipe.summary, recipe.config, flags)
-        launch(recipe, config, options, console)
+    elif command in COMMANDS:
+        COMMANDS[command](rest, console)
     else:
-        known = ", ".join((*RECIPES, "report", "recipes"))
-        raise UsageError(f"unknown command {command!r}; there are {known}")
-    return 0
+        _make(arguments, console)
+
+
+def _make(arguments: Sequence[str], console: rich.console.Console) -> None:
+    invocation = parse_flags(
+        recipe_of(arguments[0], also=tuple(COMMANDS)), arguments[1:], f"beam-sdg {arguments[0]}"
+    )
+    if invocation.run.dry_run:
+        dry_run(invocation, console)
+    else:
+        launch(invocation, console, _progress())
+
+
+def _preview(arguments: Sequence[str], console: rich.console.Console) -> None:
+    if not arguments:
+        raise UsageError("preview takes a recipe and its flags: beam-sdg preview RECIPE …")
+    prog = f"beam-sdg preview {arguments[0]}"
+    preview(parse_flags(recipe_of(arguments[0]), arguments[1:], prog), console, _progress())
+
+
+def _show(arguments: Sequence[str], console: rich.console.Console) -> None:
+    plain = [argument for argument in arguments if argument != "--debug"]
+    if len(plain) != 2:
+        raise UsageError("show takes a folder and the id of a row: beam-sdg show DIR ID")
+    output = plain[0].rstrip("/")
+    for folder in (output, f"{output}/.work"):  # a dataset, or a preview of one
+        manifest = read_manifest(folder)
+        if manifest is not None:
+            work_dir = str(Path(folder, manifest.store).parent.resolve())
+            print_way(console, way_of(manifest, work_dir, plain[1]), most=None)
+            return
+    raise UsageError(_nothing_in(output))
 
 
 def _report(arguments: Sequence[str], console: rich.console.Console) -> None:
-    if len(arguments) != 1:
+    plain = [argument for argument in arguments if argument != "--debug"]
+    if len(plain) != 1:
         raise UsageError("report takes one folder: beam-sdg report DIR")
-    output = arguments[0].rstrip("/")
+    output = plain[0].rstrip("/")
     manifest = read_manifest(output)
     if manifest is None:
-        unfinished = Path(output, ".work").is_dir()
-        state = "holds an unfinished run; run its command again" if unfinished else "holds no run"
-        raise UsageError(f"{output} {state}")
+        raise UsageError(_nothing_in(output))
     print_report(console, manifest, output)
+
+
+def _recipes(arguments: Sequence[str], console: rich.console.Console) -> None:
+    for recipe in RECIPES.values():
+        console.print(f"{recipe.name:24}{recipe.summary}")
+        for mode, flags in recipe.modes.items():
+            console.print(f"  --mode {mode:17}{' '.join(flags)}")
+
+
+def _nothing_in(output: str) -> str:
+    unfinished = Path(output, ".work").is_dir()
+    state = "holds an unfinished run; run its command again" if unfinished else "holds no run"
+    return f"{output} {state}"
+
+
+def _progress() -> rich.console.Console:
+    """Where a run says how far it is: not in the way of what it prints for others to read."""
+    return rich.console.Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+Command = Callable[[Sequence[str], rich.console.Console], None]
+COMMANDS: Mapping[str, Command] = {
+    "preview": _preview,
+    "recipes": _recipes,
+    "report": _report,
+    "show": _show,
+}

@@ -1,85 +1,139 @@
-"""From options to a published dataset: what every run does around its stages."""
+"""From a command line to a published dataset: what every run does around its stages."""
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import rich.console
 
 import prompts
-from beam_sdg.options import SdgOptions, engine_of, num_shards_of, sampling_of
+from beam_sdg.models import ModelSettings
+from beam_sdg.options import Invocation
+from beam_sdg.panel import Panel
 from beam_sdg.publish import ASIDE, RunManifest, publish, read_manifest, versions, write_manifest
-from beam_sdg.recipes.recipe import Context, Recipe, RecipeConfig
+from beam_sdg.recipes.recipe import Context, stages_of
 from beam_sdg.report import print_report, report_text
-from beam_sdg.runs import Run
+from beam_sdg.runs import Run, StageManifest, code_hash
 from beam_sdg.shards import write_whole
 from transforms.errors import UsageError
 from transforms.seeding import digest
 
 
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """A run that is ready to go: its stages, where it works and where its dataset goes."""
+
+    invocation: Invocation
+    context: Context
+    run: Run
+    output: str
+
+    @classmethod
+    def prepared(cls, invocation: Invocation) -> "Launch":
+        """Look at everything that can be wrong before anything is written or asked.
+
+        Raises:
+            UsageError, InputError: a flag, a prompt, a model or a source cannot be used.
+        """
+        settings, recipe = invocation.run, invocation.recipe
+        output = settings.output.rstrip("/")
+        work_dir = (settings.work_dir or f"{output}/.work").rstrip("/")
+        _require_local(output, work_dir)
+        _require_ours(output)
+        own = (str(recipe.prompts),) if recipe.prompts else ()
+        _require_prompts(settings.prompts, own)
+        context = Context(
+            models=invocation.models,
+            stage_settings=invocation.stage_settings,
+            store=f"{work_dir}/store",
+            seed=settings.seed,
+            prompt_folders=((settings.prompts,) if settings.prompts else ()) + own,
+        )
+        run = Run(
+            stages=tuple(stages_of(recipe, invocation.config, context)),
+            work_dir=work_dir,
+            seed=settings.seed,
+            num_shards=settings.shards_for(invocation.config.expected_rows()),
+            options=invocation.beam,
+            code=digest(code_hash(), recipe.code.read_text()) if recipe.code else code_hash(),
+        )
+        _require_known(settings.stages, [stage.name for stage in run.stages])
+        return cls(invocation, context, run, output)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that decides the dataset."""
+        settings = self.invocation.run
+        parts = (self.invocation.recipe.name, settings.format, *self.run.fingerprints.values())
+        return digest(*parts)[:16]
+
+    @property
+    def models(self) -> dict[str, ModelSettings]:
+        """The model settings of each asked stage."""
+        asked = [stage.name for stage in self.run.stages if stage.ask]
+        return {name: self.context.models_of(name) for name in asked}
+
+    def execute(
+        self, progress: rich.console.Console, only: Collection[str] = ()
+    ) -> list[StageManifest]:
+        """Run the stages that are not published yet, holding the work folder."""
+        with _only_run(self.run.work_dir), Panel(progress, self.models).shown() as panel:
+            return self.run.execute(panel, only)
+
+    def manifest(self, stages: list[StageManifest]) -> RunManifest:
+        """What a dataset of these stages was made by and from."""
+        engines = [stage.engine for stage in self.run.stages if stage.engine]
+        return RunManifest(
+            recipe=self.invocation.recipe.name,
+            fingerprint=self.fingerprint,
+            seed=self.run.seed,
+            model=", ".join(dict.fromkeys(engine.model for engine in engines)),
+            engine=", ".join(dict.fromkeys(engine.identity() for engine in engines)),
+            settings=json.loads(self.invocation.config.model_dump_json()),
+            store=os.path.relpath(self.context.store, self.output),
+            versions=versions(),
+            stages=stages,
+            files=[],
+        )
+
+
 def launch(
-    recipe: Recipe, config: RecipeConfig, options: SdgOptions, console: rich.console.Console
-) -> RunManifest:
+    invocation: Invocation, console: rich.console.Console, progress: rich.console.Console
+) -> None:
     """Make a recipe's dataset in `--output`, or say that it is already there.
 
     Raises:
         UsageError: the output holds something else.
         SdgError: the run failed; the same command goes on from where it stopped.
     """
-    output = options.output.rstrip("/")
-    work_dir = (options.work_dir or f"{output}/.work").rstrip("/")
-    _require_local(output, work_dir)
-    _require_prompts(options.prompts)
-    engine = engine_of(options)
-    context = Context(
-        engine=engine,
-        sampling=sampling_of(options),
-        store=f"{work_dir}/store",
-        seed=options.seed,
-        prompt_overrides=options.prompts,
-    )
+    prepared = Launch.prepared(invocation)
+    output, settings = prepared.output, invocation.run
     finished = read_manifest(output)
-    _require_ours(output, finished)
-    run = Run(
-        stages=tuple(recipe.stages(config, context)),
-        work_dir=work_dir,
-        seed=options.seed,
-        num_shards=num_shards_of(options, config.expected_rows()),
-        options=options,
-    )
-    fingerprint = digest(recipe.name, *run.fingerprints.values())[:16]
-    if finished is not None and finished.fingerprint == fingerprint:
+    if finished is not None and finished.fingerprint == prepared.fingerprint:
         console.print(f"{output} is complete; there is nothing to do")
         print_report(console, finished, output)
-        return finished
-    if finished is not None and not options.replace:
+        return
+    if finished is not None and not settings.replace:
         raise UsageError(
             f"{output} holds a finished dataset of other settings or another version of this "
             "program; pass another --output, or --replace to put the new one in its place (answers "
             "that still hold are used again)"
         )
-    with _only_run(work_dir):
-        stages = run.execute()
-        files = publish(run, stages, output)
-        manifest = RunManifest(
-            recipe=recipe.name,
-            fingerprint=fingerprint,
-            seed=options.seed,
-            model=engine.model,
-            engine=engine.identity(),
-            settings=json.loads(config.model_dump_json()),
-            store=os.path.relpath(context.store, output),
-            versions=versions(),
-            stages=stages,
-            files=files,
-        )
-        write_whole(f"{output}/report.txt", report_text(manifest, output).encode())
-        write_manifest(manifest, output)
+    stages = prepared.execute(progress, settings.stages)
+    if len(stages) < len(prepared.run.stages):
+        done = [stage.stage for stage in stages]
+        left = [stage.name for stage in prepared.run.stages if stage.name not in done]
+        console.print(f"left to run before there is a dataset: {', '.join(left)}")
+        return
+    files = publish(prepared.run, stages, output)
+    manifest = prepared.manifest(stages).model_copy(update={"files": files})
+    write_whole(f"{output}/report.txt", report_text(manifest, output).encode())
+    write_manifest(manifest, output)
     print_report(console, manifest, output)
-    return manifest
 
 
 def _require_local(*folders: str) -> None:
@@ -91,21 +145,31 @@ def _require_local(*folders: str) -> None:
             )
 
 
-def _require_ours(output: str, finished: RunManifest | None) -> None:
+def _require_ours(output: str) -> None:
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--output {output} is a file; name a folder")
-    begun = any((folder / name).is_dir() for name in (".work", ASIDE))
-    if finished is None and not begun and folder.is_dir() and any(folder.iterdir()):
+    ours = any((folder / name).exists() for name in ("manifest.json", ".work", ASIDE))
+    if not ours and folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"--output {output} holds other files; name a new or empty folder")
 
 
-def _require_prompts(folder: str) -> None:
+def _require_prompts(folder: str, own: tuple[str, ...]) -> None:
     """Refuse a folder of prompts that would replace nothing, or not what its names say."""
-    if folder and not Path(folder).is_dir():
+    if not folder:
+        return
+    if not Path(folder).is_dir():
         raise UsageError(f"--prompts {folder} is not a folder")
-    if unknown := prompts.unknown_overrides(folder):
+    if unknown := prompts.unknown_overrides(folder, own):
         raise UsageError(f"--prompts {folder}: {unknown[0]} replaces none of our prompts")
+    if not any(Path(folder).rglob("*.jinja")):
+        raise UsageError(f"--prompts {folder} holds no prompt; name files as in prompts/")
+
+
+def _require_known(stages: Collection[str], known: Collection[str]) -> None:
+    for name in stages:
+        if name not in known:
+            raise UsageError(f"--stages {name}: no such stage; there are {', '.join(known)}")
 
 
 @contextlib.contextmanager

@@ -1,72 +1,70 @@
-"""Flags: the few that every recipe shares, those of a recipe's settings, and Beam's own."""
+"""Flags: those of a run, those of its models, those of a recipe's settings, and Beam's own."""
 
 import argparse
+import dataclasses
 import difflib
-from collections.abc import Sequence
-from typing import Any, NoReturn, TypeVar, get_origin
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 import pydantic
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from beam_sdg.recipes.recipe import RecipeConfig
-from transforms.engines.endpoint import Endpoint
-from transforms.engines.engine import Engine, Sampling
-from transforms.engines.rehearsal import Rehearsal
+from beam_sdg.models import ModelSettings, validated
+from beam_sdg.recipes.recipe import Recipe, RecipeConfig
 from transforms.errors import UsageError
 
 ROWS_PER_SHARD = 50_000
 IN_PROCESS = "FnApiRunner"
-_SHARED = ("in_flight", "prompts")  # of an engine's settings, those with a flag of their own
-C = TypeVar("C", bound=pydantic.BaseModel)
 
 
-class SdgOptions(PipelineOptions):
+class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     """What every run needs to know, whatever its recipe."""
 
-    @classmethod
-    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--output", default="out", help="folder of the dataset")
-        parser.add_argument(
-            "--work_dir", help="folder of answers and stages (default: .work in the output)"
-        )
-        parser.add_argument("--seed", type=int, default=0, help="of every draw of the run")
-        parser.add_argument("--model", help="name of the model, as its server knows it")
-        parser.add_argument(
-            "--endpoint", help="URL of an OpenAI-compatible API: http://HOST:PORT/v1"
-        )
-        parser.add_argument(
-            "--key_env", default="OPENAI_API_KEY", help="environment variable with the API key"
-        )
-        parser.add_argument("--in_flight", type=int, default=64, help="requests at once")
-        parser.add_argument(
-            "--timeout_s", type=float, default=3600.0, help="longest wait for one answer"
-        )
-        parser.add_argument(
-            "--patience_s",
-            type=float,
-            default=120.0,
-            help="end the run when the server has failed for this long without an answer",
-        )
-        parser.add_argument("--temperature", type=float, help="of the sampling")
-        parser.add_argument("--top_p", type=float, help="of the sampling")
-        parser.add_argument("--max_tokens", type=int, help="most tokens of one answer")
-        parser.add_argument(
-            "--rehearsal",
-            default="",
-            metavar="NAME=VALUE,…",
-            help="settings of the rehearsed model: malformed, correctable and failing (shares "
-            "of planted faults), latency_s, seed",
-        )
-        parser.add_argument("--prompts", default="", help="folder of prompts that replace ours")
-        parser.add_argument(
-            "--num_shards", type=int, help="files of the dataset (default: by its size)"
-        )
-        parser.add_argument(
-            "--replace",
-            action="store_true",
-            help="replace the finished dataset in --output by that of changed settings",
-        )
-        parser.add_argument("--debug", action="store_true", help="show tracebacks and Beam's log")
+    output: str = pydantic.Field("out", description="folder of the dataset")
+    work_dir: str | None = pydantic.Field(
+        None, description="folder of answers and stages (default: .work in the output)"
+    )
+    seed: int = pydantic.Field(0, description="of every draw of the run")
+    prompts: str = pydantic.Field("", description="folder of prompts that replace ours")
+    num_shards: int | None = pydantic.Field(
+        None, ge=1, description="files of the dataset (default: by its size)"
+    )
+    stages: tuple[str, ...] = pydantic.Field(
+        (), description="run only these stages, separated by commas; what they need must be there"
+    )
+    format: Literal["parquet", "jsonl"] = pydantic.Field(
+        "parquet", description="of the dataset's files: parquet or jsonl"
+    )
+    replace: bool = pydantic.Field(
+        False, description="replace the finished dataset in --output by that of changed settings"
+    )
+    push_to_hub: str = pydantic.Field(
+        "", description="ORG/NAME of a dataset on the Hugging Face hub that gets the result"
+    )
+    private: bool = pydantic.Field(False, description="make that dataset a private one")
+    dry_run: bool = pydantic.Field(
+        False, description="show the stages, the first prompts and an estimate, and ask nothing"
+    )
+    debug: bool = pydantic.Field(False, description="show tracebacks and Beam's log")
+
+    def shards_for(self, expected_rows: int) -> int:
+        """The number of shards asked for, or one per 50,000 expected rows."""
+        return self.num_shards or max(1, -(-expected_rows // ROWS_PER_SHARD))
+
+
+@dataclasses.dataclass(frozen=True)
+class Invocation:
+    """A command line, understood: what to run, with which settings.
+
+    `stage_settings` are those that `--set STAGE.NAME=VALUE` gives single stages.
+    """
+
+    recipe: Recipe
+    run: RunSettings
+    models: ModelSettings
+    config: RecipeConfig
+    stage_settings: Mapping[str, Mapping[str, Any]]
+    beam: PipelineOptions
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,118 +74,137 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; {self.prog} --help lists the flags")
 
 
-def parse_flags(
-    prog: str, summary: str, config_type: type[RecipeConfig], argv: Sequence[str]
-) -> tuple[SdgOptions, RecipeConfig]:
-    """The options of a run and the settings of its recipe.
+def parse_flags(recipe: Recipe, argv: Sequence[str], prog: str) -> Invocation:
+    """What a recipe's command line asks for.
+
+    Flags win over the mode's, and `--set` over both.
 
     Raises:
         UsageError: a flag that neither we nor Beam know, or a value that does not fit.
     """
-    parser = _Parser(
-        prog=prog,
-        description=summary,
-        epilog="Every other flag goes to Apache Beam, such as --runner.",
-        allow_abbrev=False,
-    )
-    settings = parser.add_argument_group("settings of the recipe")
-    for name, field in config_type.model_fields.items():
-        settings.add_argument(f"--{name}", help=_help(field), metavar="VALUE")
-    shared = _Parser(add_help=False, allow_abbrev=False)
-    SdgOptions._add_argparse_args(shared)
-    for action in shared._actions:
-        parser._add_action(action)
-    known, beam_flags = parser.parse_known_args(argv)
+    parser, groups = _parser(recipe, prog)
+    mode, _ = parser.parse_known_args([*argv])
+    flags = [*_mode_flags(recipe, mode.mode), *argv]
+    known, beam_flags = parser.parse_known_args(flags)
     _refuse_unknown(beam_flags, parser)
-    values = vars(known)
-    config = {
-        name: _plain(field.annotation, values[name])
-        for name, field in config_type.model_fields.items()
-        if values[name] is not None
+    given: dict[type[pydantic.BaseModel], dict[str, Any]] = {
+        group: {
+            name: _plain(field.annotation, value)
+            for name, field in group.model_fields.items()
+            if (value := getattr(known, name)) is not None
+        }
+        for group in groups
     }
-    rest = {name: value for name, value in values.items() if name not in config_type.model_fields}
-    options = SdgOptions(beam_flags, **rest)
+    stage_settings = _assign(known.set, recipe.config, given[recipe.config])
+    options = PipelineOptions(beam_flags)
     standard = options.view_as(StandardOptions)
     if standard.runner in (None, "DirectRunner"):  # what that picks depends on the graph
         standard.runner = IN_PROCESS
-    return options, validated(config_type, config)
-
-
-def engine_of(options: SdgOptions) -> Engine:
-    """The engine that the flags name: an endpoint where there is a model, else the rehearsal.
-
-    Raises:
-        UsageError: a model without a server, a server without a model, or a bad value.
-    """
-    if not options.model and not options.endpoint:
-        settings = _plain(dict, options.rehearsal)
-        given = {"in_flight": options.in_flight, "prompts": options.prompts}
-        return validated(Rehearsal, {**given, **settings}, flag="rehearsal")
-    if not options.endpoint:
-        raise UsageError(
-            f"--model {options.model} needs the server that serves it: --endpoint http://HOST/v1"
-        )
-    if not options.model:
-        raise UsageError(f"--endpoint {options.endpoint} needs the --model to ask it for")
-    if options.rehearsal:
-        raise UsageError("--rehearsal is for runs without a --model; drop one of them")
-    return validated(
-        Endpoint,
-        {
-            "url": options.endpoint,
-            "model": options.model,
-            "key_env": options.key_env,
-            "in_flight": options.in_flight,
-            "timeout_s": options.timeout_s,
-            "patience_s": options.patience_s,
-        },
+    return Invocation(
+        recipe=recipe,
+        run=validated(RunSettings, given[RunSettings]),
+        models=validated(ModelSettings, given[ModelSettings]),
+        config=validated(recipe.config, given[recipe.config]),
+        stage_settings=stage_settings,
+        beam=options,
     )
 
 
-def sampling_of(options: SdgOptions) -> Sampling:
-    """The sampling that the flags ask for; what they leave out is left to the server."""
-    names = ("temperature", "top_p", "max_tokens")
-    return validated(Sampling, {name: getattr(options, name) for name in names})
+def _parser(recipe: Recipe, prog: str) -> tuple[_Parser, tuple[type[pydantic.BaseModel], ...]]:
+    parser = _Parser(
+        prog=prog,
+        description=recipe.summary,
+        epilog="Every other flag goes to Apache Beam, such as --runner.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--mode", metavar="NAME", help=_modes_help(recipe))
+    parser.add_argument(
+        "--set",
+        metavar="PATH=VALUE",
+        action="append",
+        default=[],
+        help="change one setting: of the recipe (NAME=VALUE, NAME.KEY=VALUE) or of one stage's "
+        "model (STAGE.NAME=VALUE, as in solution.temperature=0.6); may be given again",
+    )
+    groups: dict[str, type[pydantic.BaseModel]] = {
+        "settings of the recipe": recipe.config,
+        "the run": RunSettings,
+        "the models": ModelSettings,
+    }
+    for title, group in groups.items():
+        arguments = parser.add_argument_group(title)
+        for name, field in group.model_fields.items():
+            if field.annotation is bool:
+                arguments.add_argument(
+                    f"--{name}", action="store_true", default=None, help=_help(field)
+                )
+            else:
+                arguments.add_argument(f"--{name}", help=_help(field), metavar="VALUE")
+    return parser, tuple(groups.values())
 
 
-def num_shards_of(options: SdgOptions, expected_rows: int) -> int:
-    """The number of shards asked for, or one per 50,000 expected rows."""
-    if options.num_shards is None:
-        return max(1, -(-expected_rows // ROWS_PER_SHARD))
-    if options.num_shards < 1:
-        raise UsageError(f"--num_shards {options.num_shards} must be 1 or more")
-    return options.num_shards
+def _mode_flags(recipe: Recipe, mode: str | None) -> tuple[str, ...]:
+    if mode is None:
+        return ()
+    if mode not in recipe.modes:
+        known = ", ".join(recipe.modes) or "none"
+        raise UsageError(f"--mode {mode}: {recipe.name} has no such mode; known: {known}")
+    return recipe.modes[mode]
 
 
-def validated(model: type[C], values: dict[str, Any], flag: str = "") -> C:
-    """A configuration from values; `flag` is where they came from, if not from flags each.
+def _modes_help(recipe: Recipe) -> str:
+    modes = "; ".join(f"{name}: {' '.join(flags)}" for name, flags in recipe.modes.items())
+    return f"a set of flags, which flags of your own win over ({modes or 'none'})".replace(
+        "%", "%%"
+    )
 
-    Raises:
-        UsageError: the flag, the value and what is wrong with it.
-    """
-    try:
-        return model.model_validate(values)
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
-        message = first["msg"].removeprefix("Value error, ")
-        shown = f"{flag} {name}" if flag and name not in _SHARED else name
-        raise UsageError(f"--{shown} {first['input']!r}: {message}" if name else message) from error
+
+def _assign(
+    assignments: Sequence[str], config: type[RecipeConfig], values: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Put `--set` assignments to the recipe's settings into `values`; return those to stages."""
+    stages: dict[str, dict[str, Any]] = {}
+    for assignment in assignments:
+        path, equals, value = assignment.partition("=")
+        name, dot, key = path.partition(".")
+        if not equals or not name or (dot and not key):
+            raise UsageError(f"--set {assignment}: write PATH=VALUE, as in --set num_records=20")
+        field = config.model_fields.get(name)
+        if field is None and not dot:
+            near = difflib.get_close_matches(name, config.model_fields, n=1)
+            meant = (
+                f"did you mean {near[0]}?" if near else f"known: {', '.join(config.model_fields)}"
+            )
+            raise UsageError(f"--set {assignment}: the recipe has no setting {name!r}; {meant}")
+        if field is None:
+            setting = ModelSettings.model_fields.get(key)
+            plain = _plain(setting.annotation, value) if setting else value
+            stages.setdefault(name, {})[key] = plain
+        elif not dot:
+            values[name] = _plain(field.annotation, value)
+        elif get_origin(field.annotation) is dict:
+            values[name] = {**(values.get(name) or field.default), key: value}
+        else:
+            raise UsageError(f"--set {assignment}: {name} has no parts; write --set {name}=VALUE")
+    return stages
 
 
 def _help(field: Any) -> str:
     default = field.default
     if isinstance(default, dict):
         default = ",".join(f"{name}={value:g}" for name, value in default.items())
-    shown = f" (default: {default})" if default not in (None, ()) else ""
+    shown = f" (default: {default})" if default not in (None, (), "", False) else ""
     return (field.description + shown).replace("%", "%%")
 
 
-def _plain(annotation: Any, value: str) -> Any:
+def _plain(annotation: Any, value: Any) -> Any:
     """A flag's text as pydantic wants it: lists split at commas, settings at commas and =."""
-    if get_origin(annotation) is tuple:
+    if not isinstance(value, str):
+        return value
+    kinds = {get_origin(annotation), *map(get_origin, get_args(annotation))}
+    if tuple in kinds:
         return tuple(part.strip() for part in value.split(",") if part.strip())
-    if annotation is dict or get_origin(annotation) is dict:
+    if dict in kinds:
         parts = [part.partition("=") for part in value.split(",") if part.strip()]
         if unset := [name for name, equals, _ in parts if not equals]:
             raise UsageError(f"{unset[0]!r} in {value!r} has no value; write {unset[0]}=VALUE")
@@ -198,8 +215,7 @@ def _plain(annotation: Any, value: str) -> Any:
 def _refuse_unknown(flags: Sequence[str], parser: argparse.ArgumentParser) -> None:
     beam_parser = _Parser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
-        if options is not SdgOptions:
-            options._add_argparse_args(beam_parser)  # type: ignore[arg-type]
+        options._add_argparse_args(beam_parser)  # type: ignore[arg-type]
     _, unknown = beam_parser.parse_known_args(flags)
     if unknown:
         name = unknown[0].split("=")[0]

@@ -14,10 +14,9 @@ import dataclasses
 import functools
 import itertools
 import json
-import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,24 +35,26 @@ from beam_sdg.shards import (
     column_values,
     row_count,
     shard_path,
+    write_empty,
     write_whole,
 )
 from beam_sdg.version import __version__
+from transforms.ask import Ask, AskInTurn
 from transforms.codec import canonical_json
 from transforms.engines.engine import Engine
-from transforms.errors import RowsLost, RunError, explained, without_step
-from transforms.outcome import SourceOutcome
+from transforms.errors import RowsLost, RunError, UsageError, explained, without_step
+from transforms.grouping import spilling
+from transforms.outcome import Outcome, SourceOutcome
 from transforms.records import Reject
 from transforms.seeding import digest
-
-_log = logging.getLogger(__name__)
 
 
 class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     """What a published stage is, and what became of the rows it took.
 
     `rows_in` is the rows read by a source, the rows of a single input, or the size of the product
-    of several; `not_sampled`, those that a limit left out.
+    of several; `samples`, how often each was asked about; `not_sampled`, the rows that a limit
+    left out. `rows_in` × `samples` = `rows` + rejects + `not_sampled`.
     """
 
     stage: str
@@ -61,6 +62,7 @@ class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     settings: dict[str, Any]
     inputs: dict[str, str]
     rows_in: int
+    samples: int = 1
     rows: int
     rejects: dict[str, int]
     not_sampled: int
@@ -85,9 +87,28 @@ class Stage:
     row_type: type
     settings: Mapping[str, Any]
     inputs: tuple[str, ...] = ()
-    engine: Engine | None = None
     verify: Verify | None = None
     samples: bool = False
+
+    @property
+    def ask(self) -> Ask | None:
+        """The question this stage asks a model, if it does."""
+        return self.transform if isinstance(self.transform, Ask) else None
+
+    @property
+    def engine(self) -> Engine | None:
+        """Where it asks."""
+        return self.ask.engine if self.ask else None
+
+
+class Watcher:
+    """Someone who is told how a run goes on; this one does not care."""
+
+    def began(self, stages: Sequence[Stage], rows_in: int | None) -> None:
+        """A phase began: these stages are run; the first takes so many rows, if that is known."""
+
+    def published(self, manifest: StageManifest) -> None:
+        """A stage is done."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,31 +120,55 @@ class Run:
     seed: int
     num_shards: int
     options: PipelineOptions
+    code: str = ""
 
-    def execute(self) -> list[StageManifest]:
-        """Run what is not published yet; the manifests of all stages, in order.
+    def execute(
+        self, watcher: Watcher | None = None, only: Collection[str] = ()
+    ) -> list[StageManifest]:
+        """Run what is not published yet; the manifests of the published stages, in order.
+
+        `only`, where it names stages, leaves out all others.
 
         Raises:
+            UsageError: a stage in `only` needs one that is neither in it nor published.
             SdgError: one line on what went wrong. What was published and answered stays.
         """
+        watcher = watcher or Watcher()
         done: dict[str, StageManifest] = {}
         for phase in self.phases():
-            missing = self._missing(phase)
+            missing = self._missing(phase, only, done)
             if missing:
+                rows_in = [done[name].rows for name in missing[0].inputs if name in done]
+                watcher.began(missing, rows_in[0] if len(rows_in) == 1 else None)
                 self._run_phase(missing)
             for stage in phase:
                 if stage in missing:
                     self._publish(stage, done)
-                done[stage.name] = self._manifest(stage)
+                    watcher.published(self._manifest(stage.name))
+                if self._is_published(stage.name):
+                    done[stage.name] = self._manifest(stage.name)
         return list(done.values())
 
-    def _missing(self, phase: Sequence[Stage]) -> list[Stage]:
-        """The stages of a phase that are not published, or follow one that is not."""
+    def _missing(
+        self, phase: Sequence[Stage], only: Collection[str], done: Collection[str]
+    ) -> list[Stage]:
+        """The stages of a phase to run: not published, or following one that is not."""
         missing: list[Stage] = []
         for stage in phase:
-            follows = any(name == before.name for name in stage.inputs for before in missing)
-            if follows or not self._is_published(stage):
-                missing.append(stage)
+            running = [before.name for before in missing]
+            follows = any(name in running for name in stage.inputs)
+            if (only and stage.name not in only) or (
+                self._is_published(stage.name) and not follows
+            ):
+                continue
+            for name in stage.inputs:
+                if name not in running and name not in done and not self._is_published(name):
+                    raise UsageError(
+                        f"--stages {','.join(only)}: {stage.name} needs the rows of {name}, which "
+                        f"has not been run with these settings; add it: --stages {name},"
+                        f"{','.join(only)}"
+                    )
+            missing.append(stage)
         return missing
 
     def phases(self) -> list[list[Stage]]:
@@ -137,7 +182,7 @@ class Run:
         found: dict[str, str] = {}
         for stage in self.stages:
             found[stage.name] = digest(
-                code_hash(),
+                self.code or code_hash(),
                 stage.name,
                 canonical_json(stage.settings),
                 stage.engine.identity() if stage.engine else "",
@@ -158,23 +203,26 @@ class Run:
     def _prefix(self, stage: str, kind: str) -> str:
         return f"{self._folder(stage)}/{kind}"
 
-    def _is_published(self, stage: Stage) -> bool:
-        return FileSystems.exists(f"{self._folder(stage.name)}/stage.json")
+    def _is_published(self, stage: str) -> bool:
+        return FileSystems.exists(f"{self._folder(stage)}/stage.json")
 
-    def _manifest(self, stage: Stage) -> StageManifest:
-        with FileSystems.open(f"{self._folder(stage.name)}/stage.json") as file:
+    def _manifest(self, stage: str) -> StageManifest:
+        with FileSystems.open(f"{self._folder(stage)}/stage.json") as file:
             return StageManifest.model_validate_json(file.read())
 
     def _run_phase(self, stages: Sequence[Stage]) -> None:
         names = ", ".join(stage.name for stage in stages)
-        engine = stages[0].engine
-        _log.info("running %s%s", names, f" with {engine.model}" if engine else "")
         for stage in stages:
-            if not FileSystems.exists(self._folder(stage.name)):
-                FileSystems.mkdirs(self._folder(stage.name))
+            folder = self._folder(stage.name)
+            if FileSystems.exists(folder):  # of a run that did not publish it
+                FileSystems.delete([folder])
+            FileSystems.mkdirs(folder)
         for shards in self._slices(stages):
             try:
-                with beam.Pipeline(options=self.options) as pipeline:
+                with (
+                    spilling(self.options, f"{self.work_dir}/tmp"),
+                    beam.Pipeline(options=self.options) as pipeline,
+                ):
                     self._wire(pipeline, stages, shards)
             except Exception as error:  # a runner's own, with the worker's as text
                 if _last_line(error).startswith("KeyboardInterrupt"):
@@ -195,31 +243,40 @@ class Run:
     ) -> None:
         row_types = {stage.name: stage.row_type for stage in self.stages}
         rows: dict[str, Any] = {}
-        for stage in stages:
-            for name in stage.inputs:
+        for chain in chains(stages):
+            for name in chain[0].inputs:
                 if name not in rows:
                     rows[name] = pipeline | f"Read_{name}" >> ReadShards(
                         self._prefix(name, "rows"), row_types[name], shards, self.num_shards
                     )
-            inputs = tuple(rows[name] for name in stage.inputs)
+            inputs = tuple(rows[name] for name in chain[0].inputs)
             into = pipeline if not inputs else inputs[0] if len(inputs) == 1 else inputs
-            outcome = into | stage.name >> stage.transform
-            rows[stage.name] = outcome.rows
-            for kind, record_type in (("rows", stage.row_type), ("rejects", Reject)):
-                _ = getattr(outcome, kind) | f"Write_{stage.name}_{kind}" >> WriteShards(
-                    self._prefix(stage.name, kind), record_type, shards, self.num_shards, self.seed
-                )
-            if isinstance(outcome, SourceOutcome):
-                _ = (
-                    outcome.counts
-                    | f"Gather_{stage.name}_counts" >> beam.combiners.ToDict()
-                    | f"Write_{stage.name}_counts"
-                    >> beam.Map(_write_json, f"{self._folder(stage.name)}/counts.json")
-                )
+            for stage, outcome in zip(chain, _applied(chain, into), strict=True):
+                rows[stage.name] = outcome.rows
+                self._write(stage, outcome, shards)
+
+    def _write(
+        self, stage: Stage, outcome: Outcome | SourceOutcome, shards: tuple[int, ...]
+    ) -> None:
+        for kind, record_type in (("rows", stage.row_type), ("rejects", Reject)):
+            _ = getattr(outcome, kind) | f"Write_{stage.name}_{kind}" >> WriteShards(
+                self._prefix(stage.name, kind), record_type, shards, self.num_shards, self.seed
+            )
+        if isinstance(outcome, SourceOutcome):
+            _ = (
+                outcome.counts
+                | f"Gather_{stage.name}_counts" >> beam.combiners.ToDict()
+                | f"Write_{stage.name}_counts"
+                >> beam.Map(_write_json, f"{self._folder(stage.name)}/counts.json")
+            )
 
     def _publish(self, stage: Stage, done: Mapping[str, StageManifest]) -> None:
         """Count a stage's rows, make sure that none is missing, and publish it."""
         inputs = [done[name] for name in stage.inputs]
+        for kind, record_type in (("rows", stage.row_type), ("rejects", Reject)):
+            for path in self.shards_of(stage.name, kind):
+                if not FileSystems.exists(path):
+                    write_empty(path, record_type)
         rows = sum(row_count(path) for path in self.shards_of(stage.name, "rows"))
         reasons = Counter(_reasons(self.shards_of(stage.name, "rejects")))
         if inputs:
@@ -227,13 +284,14 @@ class Run:
             not_sampled = rows_in - rows - reasons.total() if stage.samples else 0
         else:
             counts = self._counts(stage.name)
-            rows_in, not_sampled = counts["read"], counts["usable"] - rows
+            rows_in, not_sampled = counts.get("read", 0), counts.get("usable", 0) - rows
         manifest = StageManifest(
             stage=stage.name,
             fingerprint=self.fingerprints[stage.name],
             settings=json.loads(canonical_json(stage.settings)),
             inputs={name: self.fingerprints[name] for name in stage.inputs},
             rows_in=rows_in,
+            samples=stage.ask.samples if stage.ask else 1,
             rows=rows,
             rejects=dict(sorted(reasons.items())),
             not_sampled=not_sampled,
@@ -248,12 +306,33 @@ class Run:
             return json.loads(file.read())
 
 
+def chains(stages: Sequence[Stage]) -> list[list[Stage]]:
+    """The stages of a phase, with asks that only take the rows of the ask before them together."""
+    found: list[list[Stage]] = []
+    for stage in stages:
+        before = found[-1][-1] if found else None
+        if before and before.ask and stage.ask and stage.inputs == (before.name,):
+            found[-1].append(stage)
+        else:
+            found.append([stage])
+    return found
+
+
+def _applied(chain: Sequence[Stage], into: Any) -> list[Any]:
+    """The outcomes of a chain, whose asks go from record to record without waiting."""
+    asks = tuple(stage.ask for stage in chain if stage.ask)
+    if len(asks) > 1:
+        return into | "_".join(stage.name for stage in chain) >> AskInTurn(asks)
+    return [into | chain[0].name >> chain[0].transform]
+
+
 def _check_conservation(manifest: StageManifest) -> None:
-    """Rows in = rows + rejects + rows not sampled."""
+    """Rows in × samples = rows + rejects + rows not sampled."""
     accounted = manifest.rows + sum(manifest.rejects.values()) + manifest.not_sampled
-    if manifest.rows_in != accounted or manifest.not_sampled < 0:
+    taken = manifest.rows_in * manifest.samples
+    if taken != accounted or manifest.not_sampled < 0:
         raise RowsLost(
-            f"stage {manifest.stage} took {manifest.rows_in} rows and accounts for {accounted}: "
+            f"stage {manifest.stage} took {taken} rows and accounts for {accounted}: "
             f"{manifest.rows} rows, rejects {manifest.rejects}; this is a bug, please report it"
         )
 

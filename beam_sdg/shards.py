@@ -21,6 +21,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from transforms.codec import arrow_schema, from_row, to_json, to_row
 from transforms.errors import RunError
+from transforms.grouping import Group
 from transforms.seeding import digest, integer
 
 
@@ -31,7 +32,7 @@ def shard_path(prefix: str, shard: int, num_shards: int) -> str:
 
 @dataclasses.dataclass(eq=False)
 class WriteShards(beam.PTransform):
-    """Write records as Parquet, a file per shard, empty ones included.
+    """Write records as Parquet, a file per shard that has any; `write_empty` makes the others.
 
     In:   records of `record_type` with an `id`, all of them belonging to one of `shards`.
     Out:  the paths written.
@@ -46,32 +47,20 @@ class WriteShards(beam.PTransform):
     seed: int
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
-        keyed = records | "KeyByShard" >> beam.Map(_keyed, self.shards, self.num_shards)
-        every_shard = (
-            records.pipeline
-            | "Shards" >> beam.Create(list(self.shards))
-            | "Nothing" >> beam.Map(_nothing)
-        )
         return (
-            (keyed, every_shard)
-            | "Merge" >> beam.Flatten()
-            | "GroupShards" >> beam.GroupByKey()
+            records
+            | "KeyByShard" >> beam.Map(_keyed, self.shards, self.num_shards)
+            | "GroupShards" >> Group()
             | "Write" >> beam.MapTuple(self._write)
         )
 
     def _write(self, shard: int, records: Iterable[Any]) -> str:
-        keyed = [
-            (digest(self.seed, record.id), to_json(record), record)
-            for record in records
-            if record is not None
-        ]
-        keyed.sort(key=lambda item: item[:2])
-        rows = [to_row(record) for _, _, record in keyed]
-        table = pa.Table.from_pylist(rows, schema=arrow_schema(self.record_type))
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
+        ordered = sorted(
+            ((digest(self.seed, record.id), to_json(record), record) for record in records),
+            key=lambda item: item[:2],
+        )
         path = shard_path(self.prefix, shard, self.num_shards)
-        write_whole(path, buffer.getvalue())
+        _write_rows(path, [to_row(record) for _, _, record in ordered], self.record_type)
         return path
 
 
@@ -82,8 +71,16 @@ def _keyed(record: Any, shards: tuple[int, ...], num_shards: int) -> tuple[int, 
     return shard, record
 
 
-def _nothing(shard: int) -> tuple[int, Any]:
-    return shard, None
+def write_empty(path: str, record_type: Any) -> None:
+    """Write a shard without rows, with the columns that it would have had."""
+    _write_rows(path, [], record_type)
+
+
+def _write_rows(path: str, rows: list[dict[str, Any]], record_type: Any) -> None:
+    buffer = io.BytesIO()
+    table = pa.Table.from_pylist(rows, schema=arrow_schema(record_type))
+    pq.write_table(table, buffer, compression="zstd")
+    write_whole(path, buffer.getvalue())
 
 
 def write_whole(path: str, content: bytes) -> None:

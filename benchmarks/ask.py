@@ -21,7 +21,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_sdg import Ask, Endpoint, Structured
-from transforms.engines.endpoint import EndpointTransport
+from transforms.engines.completions import body_of
 from transforms.engines.engine import Message, Sampling, Turn
 from transforms.records import NewProblemEvals, Problem
 from transforms.seeding import digest
@@ -87,11 +87,10 @@ def measured(work, url: str, case: Case) -> tuple[float, float]:
 
 def bare(url: str, case: Case) -> None:
     """The same requests by aiohttp alone."""
-    transport = EndpointTransport(Endpoint(url=url, model="m"))
     schema = Structured(NewProblemEvals).schema()
     message = Message("user", problem(0).text + json.dumps(schema))
     turn = Turn("", "", (message,), Sampling(), 1, schema)
-    body = json.dumps(transport._body(turn)).encode()
+    body = json.dumps(body_of("m", turn)).encode()
 
     async def client() -> None:
         numbers = iter(range(case.requests))

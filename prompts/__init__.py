@@ -19,6 +19,7 @@ import jinja2.meta
 
 HERE = Path(__file__).parent
 
+Folders = tuple[str, ...]
 Rehearse = Callable[[Sequence[Mapping[str, str]], random.Random], str]
 
 
@@ -27,20 +28,20 @@ class PromptError(ValueError):
 
 
 def render(
-    name: str, variables: Mapping[str, object], overrides: str = ""
+    name: str, variables: Mapping[str, object], folders: Folders = ()
 ) -> list[tuple[str, str]]:
     """The (role, text) messages of prompt `name`; an empty block makes no message.
 
     Args:
         name: the file's path below the folder, without its suffix: "infinibyte/evals".
         variables: a value for every variable of the template.
-        overrides: a folder that is looked into first.
+        folders: looked into first, one after the other.
 
     Raises:
         PromptError: no such template, a syntax error in it, or a variable it was not given.
     """
-    with _explained(name, overrides):
-        template = _environment(overrides).get_template(f"{name}.jinja")
+    with _explained(name, folders):
+        template = _environment(folders).get_template(f"{name}.jinja")
         context = template.new_context(dict(variables))
         roles = [role for role in ("system", "user") if role in template.blocks]
         rendered = [(role, "".join(template.blocks[role](context)).strip()) for role in roles]
@@ -50,12 +51,12 @@ def render(
 
 
 @functools.lru_cache(maxsize=256)
-def source_hash(name: str, overrides: str = "") -> str:
+def source_hash(name: str, folders: Folders = ()) -> str:
     """16 hex digits that change when the template or a file it includes changes."""
-    environment = _environment(overrides)
+    environment = _environment(folders)
     seen: dict[str, str] = {}
     wanted = [f"{name}.jinja"]
-    with _explained(name, overrides):
+    with _explained(name, folders):
         while wanted:
             file = wanted.pop()
             if file not in seen:
@@ -67,33 +68,32 @@ def source_hash(name: str, overrides: str = "") -> str:
     return hashlib.blake2b(joined.encode(), digest_size=8).hexdigest()
 
 
-def unknown_overrides(overrides: str) -> list[str]:
-    """The templates in a folder of overrides that replace none of ours."""
-    if not overrides:
-        return []
-    found = [path.relative_to(overrides) for path in Path(overrides).rglob("*.jinja")]
-    return sorted(str(path) for path in found if not (HERE / path).is_file())
+def unknown_overrides(folder: str, folders: Folders = ()) -> list[str]:
+    """The templates in a folder of overrides that replace none in `folders` or of ours."""
+    places = _places(folders)
+    found = sorted(path.relative_to(folder) for path in Path(folder).rglob("*.jinja"))
+    return [str(path) for path in found if not any((place / path).is_file() for place in places)]
 
 
 @functools.lru_cache(maxsize=8)
-def rehearsals_hash(overrides: str = "") -> str:
+def rehearsals_hash(folders: Folders = ()) -> str:
     """16 hex digits that change when the rehearsal of any prompt changes."""
-    names = sorted(str(path.relative_to(HERE)) for path in HERE.rglob("*.py"))
-    folders = _folders(overrides)
-    files = [next(folder / n for folder in folders if (folder / n).is_file()) for n in names]
-    joined = "\0".join(file.read_text() for file in files)
+    files: dict[str, Path] = {}
+    for place in reversed(_places(folders)):
+        files |= {str(path.relative_to(place)): path for path in place.rglob("*.py")}
+    joined = "\0".join(f"{name}\0{files[name].read_text()}" for name in sorted(files))
     return hashlib.blake2b(joined.encode(), digest_size=8).hexdigest()
 
 
 @functools.lru_cache(maxsize=256)
-def rehearsal(name: str, overrides: str = "") -> Rehearse:
+def rehearsal(name: str, folders: Folders = ()) -> Rehearse:
     """The generator of rehearsed answers that stands beside the template.
 
     Raises:
         PromptError: there is none.
     """
-    for folder in _folders(overrides):
-        path = folder / f"{name}.py"
+    for place in _places(folders):
+        path = place / f"{name}.py"
         if path.is_file():
             spec = importlib.util.spec_from_file_location(f"rehearsal_{path.stem}", path)
             assert spec is not None and spec.loader is not None
@@ -112,14 +112,14 @@ def tagged(messages: Sequence[Mapping[str, str]], tag: str) -> str:
     return found.group(1)
 
 
-def _folders(overrides: str) -> list[Path]:
-    return [Path(overrides), HERE] if overrides else [HERE]
+def _places(folders: Folders) -> list[Path]:
+    return [*map(Path, folders), HERE]
 
 
 @functools.lru_cache(maxsize=8)
-def _environment(overrides: str) -> jinja2.Environment:
+def _environment(folders: Folders) -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_folders(overrides)),
+        loader=jinja2.FileSystemLoader(_places(folders)),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -129,12 +129,12 @@ def _environment(overrides: str) -> jinja2.Environment:
 
 
 @contextlib.contextmanager
-def _explained(name: str, overrides: str) -> Iterator[None]:
+def _explained(name: str, folders: Folders) -> Iterator[None]:
     """Turn Jinja's errors into one that names the prompt and the mend."""
     try:
         yield
     except jinja2.TemplateNotFound as error:
-        places = " or ".join(str(folder) for folder in _folders(overrides))
+        places = " or ".join(str(place) for place in _places(folders))
         raise PromptError(f"prompt {name}: there is no {error.name} in {places}") from error
     except jinja2.TemplateSyntaxError as error:
         where = f"{error.name or name}, line {error.lineno}"

@@ -11,7 +11,7 @@ import beam_sdg
 
 ROOT = Path(__file__).parents[1]
 LAYERS = {"beam_sdg": 2, "transforms": 1, "sandbox": 0, "prompts": 0}
-HEAVY = ("vllm", "torch", "docker", "datasets", "pandas", "transformers")
+HEAVY = ("vllm", "torch", "docker", "datasets", "transformers")
 
 
 def modules() -> list[Path]:

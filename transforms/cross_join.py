@@ -16,6 +16,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
+from transforms.grouping import Group
 from transforms.permutation import permute
 from transforms.ranking import RankByHash, unpack
 from transforms.records import Pair, Problem
@@ -67,10 +68,9 @@ class SampleCrossJoin(beam.PTransform):
         records_b = ranked_b | "RecordB" >> beam.MapTuple(_record, side=_B)
         return (
             (records_a, records_b, wanted)
-            | "Merge" >> beam.Flatten()
-            | "GroupA" >> beam.GroupByKey()
+            | "GroupA" >> Group()
             | "AttachA" >> beam.FlatMapTuple(_wanted_with_a)
-            | "GroupB" >> beam.GroupByKey()
+            | "GroupB" >> Group()
             | "AttachB" >> beam.FlatMapTuple(_pairs)
         )
 

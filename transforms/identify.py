@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 
 from transforms.codec import to_json
+from transforms.grouping import Group
 from transforms.outcome import Outcome, SplitRejects
 from transforms.ranking import RankByHash, unpack
 from transforms.records import Problem, Reject
@@ -30,7 +31,7 @@ class IdentifyProblems(beam.PTransform):
         return (
             problems
             | "KeyByText" >> beam.Map(_keyed_by_text)
-            | "GroupTexts" >> beam.GroupByKey()
+            | "GroupTexts" >> Group()
             | "Number" >> beam.FlatMap(_numbered, self.stage, self.deduplicate)
             | "Split" >> SplitRejects()
         )

@@ -8,12 +8,12 @@ Records travel packed, because a shuffle of short byte strings costs a fraction 
 import dataclasses
 import itertools
 import pickle
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
 
+from transforms.grouping import Group
 from transforms.seeding import digest
 
 BUCKETS = 4096
@@ -21,13 +21,13 @@ _HASH_BYTES = 16
 
 
 def pack(record: object) -> bytes:
-    """A record as bytes for a shuffle, compressed; about 20 µs a kilobyte."""
-    return zlib.compress(pickle.dumps(record, protocol=5), level=1)
+    """A record as bytes for a shuffle: pickled once, however often it is passed on."""
+    return pickle.dumps(record, protocol=5)
 
 
 def unpack(packed: bytes) -> Any:
-    """The record that `pack` made `packed` from; about 5 µs a kilobyte."""
-    return pickle.loads(zlib.decompress(packed))
+    """The record that `pack` made `packed` from."""
+    return pickle.loads(packed)
 
 
 @dataclasses.dataclass(eq=False)
@@ -43,14 +43,18 @@ class RankByHash(beam.PTransform):
     seed: int
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
-        buckets = (
-            records
-            | "KeyByBucket" >> beam.Map(_keyed_by_bucket, seed=self.seed)
-            | "GroupBuckets" >> beam.GroupByKey()
-            | "SortBuckets" >> beam.MapTuple(_sorted_bucket)
+        keyed = records | "KeyByBucket" >> beam.Map(_keyed_by_bucket, seed=self.seed)
+        first_ranks = (
+            keyed
+            | "BucketSizes" >> beam.combiners.Count.PerKey()
+            | "GatherSizes" >> beam.combiners.ToDict()
+            | "FirstRanks" >> beam.Map(_first_ranks)
         )
-        sizes = buckets | "BucketSizes" >> beam.MapTuple(_bucket_size)
-        return buckets | "Rank" >> beam.FlatMap(_ranked, sizes=beam.pvalue.AsDict(sizes))
+        return (
+            keyed
+            | "GroupBuckets" >> Group()
+            | "Rank" >> beam.FlatMap(_ranked, beam.pvalue.AsSingleton(first_ranks))
+        )
 
 
 def _keyed_by_bucket(record: Any, seed: int) -> tuple[int, bytes]:
@@ -58,17 +62,15 @@ def _keyed_by_bucket(record: Any, seed: int) -> tuple[int, bytes]:
     return int.from_bytes(order[:2], "big") * BUCKETS >> 16, order + pack(record)
 
 
-def _sorted_bucket(bucket: int, members: Iterable[bytes]) -> tuple[int, list[bytes]]:
-    return bucket, sorted(members)
-
-
-def _bucket_size(bucket: int, members: list[bytes]) -> tuple[int, int]:
-    return bucket, len(members)
+def _first_ranks(sizes: Mapping[int, int]) -> list[int]:
+    """The rank of each bucket's first record."""
+    counts = (sizes.get(bucket, 0) for bucket in range(BUCKETS))
+    return list(itertools.accumulate(counts, initial=0))
 
 
 def _ranked(
-    sorted_bucket: tuple[int, list[bytes]], sizes: Mapping[int, int]
+    grouped: tuple[int, Iterable[bytes]], first_ranks: list[int]
 ) -> Iterator[tuple[int, bytes]]:
-    bucket, members = sorted_bucket
-    first = sum(sizes.get(before, 0) for before in range(bucket))
-    return zip(itertools.count(first), (member[_HASH_BYTES:] for member in members), strict=False)
+    bucket, members = grouped
+    ordered = (member[_HASH_BYTES:] for member in sorted(members))
+    return zip(itertools.count(first_ranks[bucket]), ordered, strict=False)

@@ -1,25 +1,30 @@
 """From a model's text to a value: how an answer is read, and what is wrong with one that cannot be.
 
-A reader is tolerant of the wrapping (reasoning, prose, code fences) and strict about the content.
+A reader is tolerant of the wrapping (reasoning, prose, code fences) and of how the JSON is written,
+and strict about the content.
 """
 
 import dataclasses
-import json
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
-import pydantic
-
 from transforms.codec import adapter, well_formed
+from transforms.fitting import MisfitError, Shape
+from transforms.json_answers import Found, json_values
 
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
-_FENCED = re.compile(r"```[\w-]*\n(.*?)```", re.DOTALL)
-_DECODER = json.JSONDecoder(strict=False)
-_MOST_BRACES = 1000
-# What is left of \frac, \beta, \theta or \times after JSON took its backslash for an escape.
-_EATEN_BACKSLASH = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]|\t(?:heta|imes|ext|au\b|an\b|ilde)")
+# How models mark the reasoning that a server has not taken out of the answer.
+_REASONING_BEGINS = re.compile(
+    r"\s*(?:<(?:think|thinking|thought|reasoning)>|\[THINK\]|◁think▷|<\|channel\|>analysis)"
+)
+_REASONING_ENDS = re.compile(
+    r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>"
+)
+_INVISIBLE = "\ufeff\u200b\u2060"
+_shape: Callable[[Any], Shape[Any]] = functools.cache(Shape)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,9 +52,15 @@ class Text:
     """An answer that is any text but none at all."""
 
     def read(self, text: str) -> str | Fault:
-        """The text without surrounding white space; `empty_answer` where nothing is left."""
-        stripped = well_formed(text).strip()
-        return stripped or Fault("empty_answer", "the answer is empty")
+        """The text without surrounding white space, its reasoning included.
+
+        `empty_answer` where nothing is left of it, or nothing but reasoning.
+        """
+        whole = well_formed(text).strip()
+        answer = _after_reasoning(whole)
+        if answer is None or (answer != whole and not _visible(answer)):
+            return Fault("empty_answer", "the answer is reasoning only")
+        return whole if _visible(whole) else Fault("empty_answer", "the answer is empty")
 
     def schema(self) -> None:
         """Free text has none."""
@@ -60,81 +71,54 @@ class Text:
 class Structured(Generic[V]):
     """An answer that is one JSON object of a record's type.
 
-    It is looked for alone, then in code fences, then within prose; of several the last that fits
-    the type is taken, since a model that thinks aloud concludes at the end.
+    Reasoning that is marked as such is not looked at. Of several objects the last that fits the
+    type is taken, since a model that thinks aloud concludes at the end; but where the text ends
+    within an object, no earlier one is.
     """
 
     record_type: type[V]
 
     def read(self, text: str) -> V | Fault:
-        """The record, or `malformed_answer` with the first few violations."""
-        detail = "there is no JSON object in it"
-        for candidate in _json_objects(text):
-            if spoilt := _spoilt_text(candidate):
-                detail = f"a backslash in {spoilt!r} is not doubled, as JSON wants it"
-                continue
+        """The record, or `malformed_answer` with the first few violations.
+
+        It runs where other requests wait: microseconds for an answer that is clean.
+        """
+        answer = text if text.lstrip().startswith("{") else _after_reasoning(text)
+        if answer is None:
+            return Fault("malformed_answer", "it ends within the reasoning, before any answer")
+        found = json_values(answer)
+        misfit: MisfitError | None = None
+        for value in reversed(found.values):
             try:
-                return adapter(self.record_type).validate_python(candidate)
-            except pydantic.ValidationError as error:
-                detail = _violations(error)
-        return Fault("malformed_answer", detail)
+                return _shape(self.record_type).record(value, found.stray_backslashes)
+            except MisfitError as error:
+                if misfit is None or (error.is_close and not misfit.is_close):
+                    misfit = error
+        return Fault("malformed_answer", _detail(found, misfit))
 
     def schema(self) -> dict[str, Any]:
         """The type's JSON schema, closed: every property required, no others allowed."""
         return _closed(adapter(self.record_type).json_schema())
 
 
-def _json_objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects in `text`: all of it, then its fences, then its prose, each from the end."""
-    whole = _decoded(text.strip())
-    if whole is not None:
-        yield whole
-        return
-    for fence in reversed(_FENCED.findall(text)):
-        inner = _decoded(fence.strip())
-        if inner is not None:
-            yield inner
-    yield from reversed(list(_embedded(text)))
+def _after_reasoning(text: str) -> str | None:
+    """What follows the marked reasoning, all of `text` if there is none, None if it never ends."""
+    ends = [end.end() for end in _REASONING_ENDS.finditer(text)]
+    answer = text[ends[-1] :] if ends else text
+    return None if _REASONING_BEGINS.match(answer) else answer
 
 
-def _decoded(text: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        return None
-    return well_formed(value) if isinstance(value, dict) else None
+def _visible(text: str) -> bool:
+    return bool(text.strip().strip(_INVISIBLE))
 
 
-def _embedded(text: str) -> Iterator[dict[str, Any]]:
-    """The outermost objects among the first braces of `text`, in order."""
-    start = text.find("{")
-    for _ in range(_MOST_BRACES):
-        if start < 0:
-            return
-        try:
-            value, end = _DECODER.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            end = start + 1
-        else:
-            yield well_formed(value)
-        start = text.find("{", end)
-
-
-def _spoilt_text(value: Any) -> str:
-    """A text within `value` in which an escape has eaten the beginning of a TeX command, or ""."""
-    if isinstance(value, str):
-        found = _EATEN_BACKSLASH.search(value)
-        return value[found.start() : found.start() + 20] if found else ""
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return next((spoilt for item in items if (spoilt := _spoilt_text(item))), "")
-
-
-def _violations(error: pydantic.ValidationError) -> str:
-    lines = [
-        f"{'.'.join(str(part) for part in violation['loc']) or 'the object'}: {violation['msg']}"
-        for violation in error.errors(include_url=False, include_context=False)
-    ]
-    return "; ".join(lines[:3])
+def _detail(found: Found, misfit: MisfitError | None) -> str:
+    """The most telling thing that is wrong with an answer of which no value fits."""
+    if misfit and misfit.is_close:
+        return str(misfit)
+    if found.is_cut:
+        return "it ends in the middle of the JSON object"
+    return found.broken or str(misfit or "there is no JSON object in it")
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,8 @@ class Reject:
     """A row that a stage could not use: why, and everything needed to try it again.
 
     `reason` is one of a short list of words and is what reports count; `detail` is for people;
-    `row` is the record as canonical JSON; `reply` is what the model said last, if it was asked.
+    `row` is the record as canonical JSON; `reply` is what the model said last, if it was asked;
+    `sample` and `keys` are those of the conversation, as in `Call`.
     """
 
     stage: str
@@ -59,13 +60,16 @@ class Reject:
     id: str
     row: str
     reply: str
+    sample: int = 0
+    keys: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Call:
     """How a model was asked for a value: the provenance of one answer.
 
-    `sampling` is canonical JSON; token counts sum over the turns of the conversation.
+    `sampling` is canonical JSON; `sample` counts a record's answers from 0; `keys` are those of
+    the conversation's turns in the answer store; token counts sum over them.
     """
 
     ask: str
@@ -74,7 +78,9 @@ class Call:
     model: str
     sampling: str
     seed: int
+    sample: int
     turns: int
+    keys: tuple[str, ...]
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int

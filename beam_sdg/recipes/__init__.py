@@ -1,5 +1,44 @@
-"""The recipes, one file each."""
+"""The recipes, one file each, and those that users bring."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from beam_sdg.recipes.infinibyte import INFINIBYTE
+from beam_sdg.recipes.recipe import Recipe
+from transforms.errors import UsageError
 
 RECIPES = {recipe.name: recipe for recipe in (INFINIBYTE,)}
+
+
+def recipe_of(name: str, also: Sequence[str] = ()) -> Recipe:
+    """The recipe of that name, or the one called RECIPE in the Python file of that path.
+
+    The file becomes a module that workers can import, by its name without the suffix; `also` are
+    further words that an error offers.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    if not name.endswith(".py"):
+        known = ", ".join((*RECIPES, *also))
+        raise UsageError(f"unknown command {name!r}; there are {known}, and paths of recipes (.py)")
+    path = Path(name).resolve()
+    if not path.is_file():
+        raise UsageError(f"{name}: there is no such file")
+    sys.path.insert(0, str(path.parent))
+    try:
+        module = importlib.import_module(path.stem)
+    except Exception as error:  # whatever a user's own code raises
+        raise UsageError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+    if Path(module.__file__ or "").resolve() != path:
+        raise UsageError(
+            f"{name}: a module {path.stem!r} is there already ({module.__file__}); rename the file"
+        )
+    recipe = getattr(module, "RECIPE", None)
+    if not isinstance(recipe, Recipe):
+        raise UsageError(f"{name} has no RECIPE; write RECIPE = Recipe(name=…, …) in it")
+    return recipe

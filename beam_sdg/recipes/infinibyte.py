@@ -8,7 +8,7 @@ Published by NVIDIA as "Nemotron Nano InfiniByte".
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ import pydantic
 
 from beam_sdg.recipes.recipe import Context, Recipe, RecipeConfig
 from beam_sdg.runs import Stage, StageManifest
-from beam_sdg.sources import ReadProblems, Source
-from transforms.ask import Ask
+from beam_sdg.sources import Source
 from transforms.cross_breed import (
     COMBINATION_TYPES,
     SeedPairs,
@@ -27,17 +26,14 @@ from transforms.cross_breed import (
     example_of,
     with_answer,
 )
-from transforms.engines.handler import Check
-from transforms.errors import InputError, RowsLost, UsageError
-from transforms.export import ExportRows
-from transforms.reading import Reader, Structured, Text
+from transforms.errors import InputError, UsageError
+from transforms.reading import Structured, Text
 from transforms.records import (
     CrossBreed,
     CrossBreedExample,
     NewProblemEvals,
     NewProblemList,
     NewProblemWithReasoning,
-    Problem,
 )
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -46,6 +42,10 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 STRATEGIES = {
     "ocr_omr": ("ocr", "omr"),
     "sample": (f"sample={SAMPLES / 'coding.jsonl'}", f"sample={SAMPLES / 'science.jsonl'}"),
+}
+MODES = {
+    "demo": ("--endpoint=nvidia", "--model=meta/llama-3.3-70b-instruct", "--num_records=10"),
+    "published": ("--strategy=ocr_omr", "--num_records=500", "--limit=10000"),
 }
 
 
@@ -101,10 +101,6 @@ class InfiniByteConfig(RecipeConfig):
             )
         return self
 
-    def expected_rows(self) -> int:
-        """One row per pair, less what is rejected."""
-        return self.num_records
-
     def sources(self, side: str) -> tuple[Source, ...]:
         """The sources of side "a" or "b", their files and columns looked at.
 
@@ -128,10 +124,22 @@ class InfiniByteConfig(RecipeConfig):
 
 def stages(config: InfiniByteConfig, context: Context) -> list[Stage]:
     """The stages, under the names of the columns that they fill."""
-    ask = functools.partial(_ask_stage, context)
+    ask = functools.partial(_ask, context)
     return [
-        _source_stage(config, "a", config.max_records_a, config.seed_a, config.deduplicate_a),
-        _source_stage(config, "b", config.max_records_b, config.seed_b, config.deduplicate_b),
+        context.read(
+            "problems_a",
+            config.sources("a"),
+            max_records=config.max_records_a,
+            deduplicate=config.deduplicate_a,
+            seed=config.seed_a,
+        ),
+        context.read(
+            "problems_b",
+            config.sources("b"),
+            max_records=config.max_records_b,
+            deduplicate=config.deduplicate_b,
+            seed=config.seed_b,
+        ),
         Stage(
             name="seed",
             transform=SeedPairs(config.num_records, context.seed, config.combination_weights),
@@ -170,72 +178,19 @@ def stages(config: InfiniByteConfig, context: Context) -> list[Stage]:
             reader=Text(),
             check=check_solution,
         ),
-        Stage(
-            name="export",
-            transform=ExportRows(example_of, CrossBreedExample),
-            row_type=CrossBreedExample,
-            settings={},
-            inputs=("solution",),
-        ),
+        context.export("solution", example_of, CrossBreedExample),
     ]
 
 
-def _source_stage(
-    config: InfiniByteConfig, side: str, max_records: int, seed: int, deduplicate: bool
-) -> Stage:
-    sources = config.sources(side)
-    name = f"problems_{side}"
-    return Stage(
-        name=name,
-        transform=ReadProblems(name, sources, deduplicate, max_records, seed),
-        row_type=Problem,
-        settings={
-            "sources": [source.settings() for source in sources],
-            "deduplicate": deduplicate,
-            "max_records": max_records,
-            "seed": seed,
-        },
-        verify=functools.partial(_verify_sample, max_records),
-    )
-
-
-def _ask_stage(
-    context: Context,
-    name: str,
-    after: str,
-    variables: Callable[[CrossBreed], Mapping[str, object]],
-    reader: Reader,
-    check: Check | None = None,
-    column: str = "",
-    settings: Mapping[str, Any] | None = None,
-) -> Stage:
-    ask = Ask(
-        name=name,
+def _ask(context: Context, name: str, column: str = "", **arguments: Any) -> Stage:
+    """A stage that fills a column, by the prompt of its name."""
+    return context.ask(
+        name,
         prompt=f"infinibyte/{name}",
-        variables=variables,
-        reader=reader,
-        check=check,
         keep=functools.partial(with_answer, column=column or name),
-        engine=context.engine,
-        sampling=context.sampling,
-        store=context.store,
-        seed=context.seed,
-        prompt_overrides=context.prompt_overrides,
-    )
-    return Stage(
-        name=name,
-        transform=ask,
         row_type=CrossBreed,
-        settings={**ask.settings(), **(settings or {})},
-        inputs=(after,),
-        engine=context.engine,
+        **arguments,
     )
-
-
-def _verify_sample(most: int, inputs: Sequence[StageManifest], made: StageManifest) -> None:
-    """Only what is beyond the limit may be left out."""
-    if made.rows != min(most, made.rows + made.not_sampled):
-        raise RowsLost(f"{made.stage} drew {made.rows} of {made.rows + made.not_sampled} problems")
 
 
 def _verify_pairs(wanted: int, inputs: Sequence[StageManifest], made: StageManifest) -> None:
@@ -292,4 +247,7 @@ INFINIBYTE = Recipe(
     summary="cross-breed two sets of problems into new ones, score them and solve them",
     config=InfiniByteConfig,
     stages=stages,
+    modes=MODES,
+    citation="The method is NVIDIA's, published as the recipe Nemotron Nano InfiniByte, which was "
+    "used for post-training data of the Nemotron Nano models.",
 )

@@ -1,42 +1,174 @@
 """What a recipe is: a configuration, and the stages it stands for."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pydantic
 
-from beam_sdg.runs import Stage
-from transforms.engines.engine import Engine, Sampling
+from beam_sdg.models import ModelSettings
+from beam_sdg.runs import Stage, StageManifest
+from beam_sdg.sources import ReadProblems, Source
+from transforms.ask import Ask
+from transforms.engines.engine import Engine
+from transforms.engines.handler import Check, Variables
+from transforms.errors import RowsLost, UsageError
+from transforms.export import ExportRows
+from transforms.reading import Reader
+from transforms.records import Answered, Problem
+
+C = TypeVar("C", bound="RecipeConfig")
 
 
 class RecipeConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     """Base of recipes' configurations; every field is a flag of the same name."""
 
+    num_records: int = pydantic.Field(10, ge=1, description="rows to make")
+
     def expected_rows(self) -> int:
         """About how many rows the run will make: decides the number of shards."""
-        raise TypeError(f"{type(self).__name__} does not say how many rows it makes")
+        return self.num_records
 
-
-@dataclasses.dataclass(frozen=True)
-class Context:
-    """What a run gives to every recipe."""
-
-    engine: Engine
-    sampling: Sampling
-    store: str
-    seed: int
-    prompt_overrides: str
+    def of_rows(self: C, rows: int) -> C:
+        """These settings for fewer rows: a preview, whose rows a full run must begin with."""
+        return self.model_copy(update={"num_records": min(rows, self.num_records)})
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """A dataset that can be made: its name, its settings and its stages.
 
-    The rows of the last stage are the dataset.
+    The rows of the last stage are the dataset. `modes` are sets of flags with a name; `prompts`, a
+    folder of the recipe's own prompts; `code`, the recipe's file where it is not part of this
+    package, so that a changed recipe is another run; `citation`, of the published method.
     """
 
     name: str
     summary: str
     config: type[RecipeConfig]
-    stages: Callable[[Any, Context], list[Stage]]
+    stages: Callable[[Any, "Context"], list[Stage]]
+    modes: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    prompts: Path | None = None
+    code: Path | None = None
+    citation: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What a run gives to every recipe: where things are, and the makers of its stages."""
+
+    models: ModelSettings = ModelSettings()
+    stage_settings: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    store: str = ""
+    seed: int = 0
+    prompt_folders: tuple[str, ...] = ()
+
+    def models_of(self, stage: str) -> ModelSettings:
+        """The model settings of one stage."""
+        return self.models.changed(stage, self.stage_settings.get(stage, {}))
+
+    def engine_of(self, stage: str) -> Engine:
+        """The engine of one stage; stages with the same one share a phase."""
+        return self.models_of(stage).engine(self.prompt_folders)
+
+    def read(
+        self,
+        name: str,
+        sources: Sequence[Source],
+        *,
+        max_records: int | None = None,
+        deduplicate: bool = True,
+        seed: int | None = None,
+    ) -> Stage:
+        """A stage that reads problems: at most `max_records`, drawn by `seed` (the run's)."""
+        seed = self.seed if seed is None else seed
+        return Stage(
+            name=name,
+            transform=ReadProblems(name, tuple(sources), deduplicate, max_records, seed),
+            row_type=Problem,
+            settings={
+                "sources": [source.settings() for source in sources],
+                "deduplicate": deduplicate,
+                "max_records": max_records,
+                "seed": seed,
+            },
+            verify=functools.partial(_verify_sample, max_records),
+        )
+
+    def ask(
+        self,
+        name: str,
+        *,
+        after: str,
+        prompt: str,
+        variables: Variables,
+        reader: Reader,
+        keep: Callable[[Answered], Any],
+        row_type: type,
+        check: Check | None = None,
+        samples: int = 1,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Stage:
+        """A stage that asks a model about every row of the stage `after`.
+
+        The arguments are those of `Ask`; `row_type` is what `keep` makes; `settings` are what
+        decides its rows and is not seen otherwise: what `variables`, `check` and `keep` know.
+        """
+        models = self.models_of(name)
+        ask = Ask(
+            name=name,
+            prompt=prompt,
+            variables=variables,
+            reader=reader,
+            check=check,
+            keep=keep,
+            engine=self.engine_of(name),
+            sampling=models.sampling(),
+            samples=samples,
+            store=self.store,
+            seed=self.seed,
+            prompt_folders=self.prompt_folders,
+        )
+        return Stage(
+            name=name,
+            transform=ask,
+            row_type=row_type,
+            settings={**ask.settings(), **(settings or {})},
+            inputs=(after,),
+        )
+
+    def export(self, after: str, convert: Callable[[Any], Any], row_type: type) -> Stage:
+        """The last stage: rows of the dataset, one per row of the stage `after`."""
+        return Stage(
+            name="export",
+            transform=ExportRows(convert, row_type),
+            row_type=row_type,
+            settings={},
+            inputs=(after,),
+        )
+
+
+def stages_of(recipe: Recipe, config: RecipeConfig, context: Context) -> list[Stage]:
+    """A recipe's stages.
+
+    Raises:
+        UsageError: settings were given for a stage that asks no model.
+    """
+    stages = list(recipe.stages(config, context))
+    asked = [stage.name for stage in stages if stage.ask is not None]
+    for name in context.stage_settings:
+        if name not in asked:
+            raise UsageError(
+                f"--set {name}.…: {recipe.name} has neither a setting nor an asked stage {name!r}; "
+                f"its asked stages are {', '.join(asked)}"
+            )
+    return stages
+
+
+def _verify_sample(most: int | None, inputs: Sequence[StageManifest], made: StageManifest) -> None:
+    """Only what is beyond the limit may be left out."""
+    usable = made.rows + made.not_sampled
+    if made.rows != (usable if most is None else min(most, usable)):
+        raise RowsLost(f"{made.stage} drew {made.rows} of {usable} problems")

@@ -109,15 +109,16 @@ class Dataset(pydantic.BaseModel, frozen=True, extra="forbid"):
         return digest(*(part for pair in hashes for part in pair), pinned.config, pinned.split)
 
     def rows(self, shuffle_seed: int | None = None) -> Iterator[dict[str, Any]]:
-        """The rows of a pinned dataset, streamed: as they lie, or shuffled through a buffer.
+        """Its rows, streamed: as they lie, or shuffled through a buffer.
 
         The shuffle is the library's own: of the order of files, and of rows within a buffer of
         1,000, which is what it reads ahead. Of several Parquet files it takes 5 seconds to stop.
 
         Raises:
-            InputError: a file cannot be read.
+            UsageError, InputError: as `pinned`; also if a file cannot be read.
         """
-        stream = self._splits(self.revision)[self.split]
+        pinned = self if self._is_pinned else self.pinned()
+        stream = pinned._splits(pinned.revision)[pinned.split]
         if stream.features:
             stream = stream.decode(False)  # pictures and sounds stay bytes
         if shuffle_seed is not None:

@@ -49,28 +49,18 @@ class ReadProblems(beam.PTransform):
         rows = identified.rows | "Sample" >> SampleProblems(self.max_records, self.seed)
         rejects = (parsed.rejects, identified.rejects) | "MergeRejects" >> beam.Flatten()
         counts = (
-            read | "CountRead" >> _Count("read"),
-            identified.rows | "CountUsable" >> _Count("usable"),
-        ) | "MergeCounts" >> beam.Flatten()
+            (
+                read | "OneRead" >> beam.Map(_one, "read"),
+                identified.rows | "OneUsable" >> beam.Map(_one, "usable"),
+            )
+            | "MergeCounts" >> beam.Flatten()
+            | "Count" >> beam.CombinePerKey(sum)
+        )
         return SourceOutcome(rows, rejects, counts)
 
 
-@dataclasses.dataclass(eq=False)
-class _Count(beam.PTransform):
-    """One (name, number of elements) pair."""
-
-    name: str
-
-    def expand(self, elements: beam.PCollection) -> beam.PCollection:
-        return (
-            elements
-            | "Count" >> beam.combiners.Count.Globally()
-            | "Name" >> beam.Map(_named, self.name)
-        )
-
-
-def _named(number: int, name: str) -> tuple[str, int]:
-    return name, number
+def _one(element: object, name: str) -> tuple[str, int]:
+    return name, 1
 
 
 def _parts(source: Source) -> list[tuple[Source, str]]:

@@ -234,12 +234,23 @@ def test_a_server_without_the_model_is_one_line(beam_sdg_command, tmp_path, stub
     assert_explained(done, FAILED, "HTTP 404", "--endpoint", "--model")
 
 
+def restore_interrupts() -> None:
+    """A test run in the background ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_says_that_answers_are_kept(tmp_path):
     """SIGINT in the middle: exit code 130 and one line, and nothing is published."""
     output = tmp_path / "out"
     command = [sys.executable, "-m", "beam_sdg", "infinibyte", f"--output={output}"]
     slow = ["--rehearsal=latency_s=0.5", "--in_flight=1"]
-    with subprocess.Popen([*command, *slow], cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        [*command, *slow],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=restore_interrupts,
+    ) as run:
         end = time.monotonic() + 60
         while not list(output.glob(".work/store/*/*/*")):
             assert time.monotonic() < end

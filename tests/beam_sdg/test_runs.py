@@ -13,11 +13,14 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_sdg.runs import Run, Stage
+from beam_sdg.models import ModelSettings
+from beam_sdg.recipes.recipe import Context
+from beam_sdg.runs import Run, Stage, chains
 from beam_sdg.shards import read_shard
 from transforms.engines.rehearsal import Rehearsal
 from transforms.errors import InputError, RowsLost, RunError
 from transforms.outcome import Outcome, SourceOutcome, SplitRejects
+from transforms.reading import Text
 from transforms.records import Problem, Reject
 from transforms.seeding import digest
 
@@ -173,7 +176,7 @@ def test_an_unfinished_stage_is_run_again(tmp_path):
 
 def test_a_failing_stage_is_one_line_and_keeps_the_stages_before(tmp_path):
     """The error names the stages of the phase and the last line of the cause."""
-    broken = [stages()[0], dataclasses.replace(stages()[1], transform=Break(), engine=Rehearsal())]
+    broken = [stages()[0], dataclasses.replace(stages()[1], transform=Break())]
     with pytest.raises(RunError, match="edit failed: .*boom"):
         run(tmp_path, broken).execute()
     assert list(tmp_path.glob("stages/numbers/*/stage.json"))
@@ -191,15 +194,35 @@ def test_a_stage_can_refuse_what_it_made(tmp_path):
     assert not list(tmp_path.glob("stages/edit/*/stage.json"))
 
 
+def asked(name: str, after: str, engine: Rehearsal) -> Stage:
+    context = Context(models=ModelSettings(rehearsal={"seed": str(engine.seed)}))
+    return context.ask(
+        name,
+        after=after,
+        prompt="infinibyte/solution",
+        variables=dict,
+        reader=Text(),
+        keep=dataclasses.astuple,
+        row_type=Problem,
+    )
+
+
 def test_phases_are_consecutive_stages_of_one_engine(tmp_path):
-    """None, then A, then B, then A again: four phases."""
+    """None, then A, then B, then A again: four phases, in which asks in a row are chained."""
     a, b = Rehearsal(seed=1), Rehearsal(seed=2)
     made = [
-        Stage(str(number), Edit("x"), Problem, {}, (), engine)
-        for number, engine in enumerate([None, None, a, a, b, a])
+        *stages(),
+        asked("2", "edit", a),
+        asked("3", "2", a),
+        asked("4", "3", b),
+        asked("5", "2", a),
+        asked("6", "2", a),
     ]
-    names = [[stage.name for stage in phase] for phase in run(tmp_path, made).phases()]
-    assert names == [["0", "1"], ["2", "3"], ["4"], ["5"]]
+    phases = run(tmp_path, made).phases()
+    names = [[stage.name for stage in phase] for phase in phases]
+    assert names == [["numbers", "edit"], ["2", "3"], ["4"], ["5", "6"]]
+    lengths = [[len(chain) for chain in chains(phase)] for phase in phases]
+    assert lengths == [[1, 1], [2], [1], [1, 1]]
 
 
 @pytest.mark.parametrize("num_shards", [1, 5, 40])

@@ -93,6 +93,7 @@ def test_without_a_card_the_files_names_say_the_splits(tmp_path):
     lines(tmp_path / "test.jsonl", "three")
     assert texts(made(Source.parse(f"hf://{tmp_path}").resolve("--column_a"))) == ["one", "two"]
     assert texts(made(Source.parse(f"hf://{tmp_path}:test").resolve("--column_a"))) == ["three"]
+    assert texts(made(Source.parse(f"hf://{tmp_path}", text="problem"))) == ["one", "two"]
 
 
 @pytest.mark.parametrize(

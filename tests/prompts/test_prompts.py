@@ -24,8 +24,6 @@ from prompts import HERE, PromptError, rehearsal, render, source_hash, tagged
 from transforms.ask import Ask
 from transforms.codec import canonical_json
 from transforms.cross_breed import COMBINATION_TYPES
-from transforms.engines.engine import Sampling
-from transforms.engines.rehearsal import Rehearsal
 from transforms.reading import Fault
 from transforms.records import Answered, Call, CrossBreed, Pair, Problem
 
@@ -40,7 +38,7 @@ RENDERED = FURTHER_TURNS | {
     for name, kind in itertools.product(set(NAMES) - FURTHER_TURNS, COMBINATION_TYPES)
 }
 GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"
-CONTEXT = Context(Rehearsal(), Sampling(), store="", seed=0, prompt_overrides="")
+CONTEXT = Context()
 ASKS = [
     stage.transform
     for stage in INFINIBYTE.stages(InfiniByteConfig(), CONTEXT)
@@ -61,7 +59,7 @@ Example:
 2"""
 TEXT_B = """A block of ice at 0 °C floats in 2 litres of water at 30 °C. Find the largest mass of
 ice, in grams, that melts completely; the latent heat is 334 J/g & nothing is lost."""
-CALL = Call("ask", "prompt", "0" * 16, "rehearsal", "{}", 0, 1, "stop", 1, 1)
+CALL = Call("ask", "prompt", "0" * 16, "rehearsal", "{}", 0, 0, 1, ("k",), "stop", 1, 1)
 
 
 def record_of(kind: str, a: str = TEXT_A, b: str = TEXT_B) -> CrossBreed:
@@ -191,14 +189,14 @@ def test_a_problem_that_looks_like_a_template_is_text(text):
     assert text in shown_text
 
 
-def write(folder: Path, **files: str) -> str:
+def write(folder: Path, **files: str) -> tuple[str, ...]:
     """Files of a folder of one's own, by their names with two underscores for a slash."""
     for name, text in files.items():
         path = folder / name.replace("__", "/")
         path = path.with_suffix(".py" if text.startswith("def ") else ".jinja")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return str(folder)
+    return (str(folder),)
 
 
 def test_blocks_become_messages_in_order_and_empty_ones_none(tmp_path):
@@ -227,7 +225,7 @@ def test_an_undefined_value_is_an_error_wherever_it_is_used(tmp_path, body):
 def test_a_prompt_that_is_not_there_is_an_error(tmp_path):
     """The error names the file and every folder that was looked into."""
     with pytest.raises(PromptError, match="nothing.jinja") as raised:
-        render("nothing", {}, str(tmp_path))
+        render("nothing", {}, (str(tmp_path),))
     assert str(tmp_path) in str(raised.value)
     assert str(HERE) in str(raised.value)
     with pytest.raises(PromptError):
@@ -306,8 +304,8 @@ def test_an_override_may_include_a_part_that_is_not_overridden(tmp_path):
 def test_a_folder_that_overrides_nothing_changes_nothing(tmp_path):
     """Without files of their names, hashes and rehearsals are those of the product."""
     for name in NAMES:
-        assert source_hash(name, str(tmp_path)) == source_hash(name)
-    assert rehearsal("infinibyte/evals", str(tmp_path)).__doc__ == "The three scores."
+        assert source_hash(name, (str(tmp_path),)) == source_hash(name)
+    assert rehearsal("infinibyte/evals", (str(tmp_path),)).__doc__ == "The three scores."
 
 
 def test_the_hash_changes_with_the_template_and_whatever_it_includes(tmp_path):

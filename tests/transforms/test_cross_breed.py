@@ -68,7 +68,9 @@ def candidates_fault(kind: str, *texts: str, wanted: int | None = None) -> str:
 
 
 def call(ask: str) -> Call:
-    return Call(ask, f"infinibyte/{ask}", "0" * 16, "rehearsal", "{}", 7, 1, "stop", 10, 20)
+    return Call(
+        ask, f"infinibyte/{ask}", "0" * 16, "rehearsal", "{}", 7, 0, 1, ("k",), "stop", 10, 20
+    )
 
 
 @given(st.text(), st.integers(), st.floats(0.1, 9), st.floats(0.1, 9))

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +22,7 @@ SCORES = Structured(NewProblemEvals)
 GOOD = NewProblemEvals(difficulty=3, clarity=2, adherence=1)
 OTHER = NewProblemEvals(difficulty=1, clarity=1, adherence=1)
 EVALS = st.builds(NewProblemEvals, *(st.integers(1, 3),) * 3)
-PROSE = st.text(st.characters(exclude_characters="{}`", exclude_categories=["Cs"]), max_size=40)
+PROSE = st.text(st.characters(exclude_characters="{}[`", exclude_categories=["Cs"]), max_size=40)
 STRUCTURES = [NewProblem, NewProblemEvals, NewProblemList, NewProblemWithReasoning]
 
 
@@ -30,6 +32,12 @@ def answer(value: object, **more: object) -> str:
 
 def fenced(text: str, language: str = "json") -> str:
     return f"```{language}\n{text}\n```"
+
+
+def spread(row: object) -> str:
+    """`row` as people write JSON: with comments, and commas after everything."""
+    text = json.dumps(row, indent=1, ensure_ascii=False)
+    return re.sub(r'(["\d}\]])\n', r"\1, // }]\n", text.replace(",\n", "\n"))
 
 
 WRAPPINGS = {
@@ -116,7 +124,7 @@ def test_a_problem_may_contain_a_fence_of_its_own():
 
 @pytest.mark.parametrize(
     "text",
-    ["", " \n", "I would rather not.", "{", "}{", "{broken", "[1, 2]", "3", '"x"', "null"],
+    ["", " \n", "I would rather not.", "}", "{broken}", "{{1}}", "[1, 2]", "3", '"x"', "null"],
 )
 def test_an_answer_without_an_object_is_malformed(text):
     """Where no JSON object can be found, the fault says so."""
@@ -135,7 +143,7 @@ def test_an_answer_without_an_object_is_malformed(text):
         ("{}", "difficulty: "),
         (fenced(answer(GOOD, difficulty=4)), "difficulty: "),
         (f"I say {answer(GOOD, difficulty=4)}.", "difficulty: "),
-        (json.dumps({"scores": dataclasses.asdict(GOOD)}), "difficulty: "),
+        (json.dumps({"scores": dataclasses.asdict(GOOD) | {"difficulty": 4}}), "difficulty: "),
     ],
 )
 def test_an_object_that_does_not_fit_is_malformed_and_the_fault_names_the_field(text, said):
@@ -159,7 +167,40 @@ def test_the_schema_of_a_type_is_not_an_answer():
     """A model that repeats the schema instead of filling it in has not answered."""
     for kind in STRUCTURES:
         reader = Structured(kind)
-        assert isinstance(reader.read(json.dumps(reader.schema())), Fault)
+        for text in (json.dumps(reader.schema()), fenced(json.dumps(reader.schema(), indent=1))):
+            said = "it repeats the schema and puts no values into it"
+            assert reader.read(text) == Fault("malformed_answer", said)
+
+
+@given(st.sampled_from(STRUCTURES), st.data())
+@settings(deadline=None)
+def test_a_cut_answer_is_never_completed(kind, data):
+    """Of an answer that is cut anywhere, in any wrapping, either all is read or nothing."""
+    texts = st.text("ab,:\"'{}[]\\\n`/#“’ ", max_size=12).map("x{}y".format)
+    value = data.draw(
+        {
+            NewProblem: st.builds(NewProblem, texts, texts),
+            NewProblemEvals: EVALS,
+            NewProblemList: st.builds(
+                NewProblemList, st.lists(st.builds(NewProblem, texts, texts), max_size=3).map(tuple)
+            ),
+            NewProblemWithReasoning: st.builds(NewProblemWithReasoning, texts, texts, texts),
+        }[kind]
+    )
+    row = json.loads(to_json(value))
+    wrap = data.draw(st.sampled_from([dict, lambda row: {"answer": row}, lambda row: [row]]))
+    write = data.draw(
+        st.sampled_from([json.dumps, repr, lambda row: json.dumps(json.dumps(row)), spread])
+    )
+    body = write(wrap(row))
+    reader = Structured(kind)
+    before, after = data.draw(st.sampled_from([("", ""), ("```json\n", "\n```"), ("So: ", ".")]))
+    written = f"{before}{body}{after}"
+    whole = reader.read(written)
+    assert whole == value or (isinstance(whole, Fault) and "is not doubled" in whole.detail)
+    for length in range(len(written)):
+        read = reader.read(written[:length])
+        assert read == value or isinstance(read, Fault)
 
 
 @given(st.text(st.characters(), max_size=200) | st.text('{}[]":,`\n \\1aé\ud800', max_size=200))
@@ -175,14 +216,34 @@ def test_reading_never_raises(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 100_000, '{"a":' * 5000, '{"difficulty": ' + "9" * 5000 + "}"],
-    ids=["deep list", "deep object", "long number"],
+    [
+        '{"difficulty": ' + "9" * 5000 + "}",
+        '{"difficulty": ' + "[" * 900 + "]" * 900 + "}",
+        '{"difficulty": ' + "[" * 90 + "]" * 90 + ",}",
+    ],
+    ids=["long number", "deep JSON", "deep and not quite JSON"],
 )
 def test_a_hostile_answer_is_a_fault(text):
     """Nesting and numbers without end are malformed answers."""
     fault = SCORES.read(text)
     assert isinstance(fault, Fault)
     assert fault.reason == "malformed_answer"
+
+
+HOSTILE = [
+    *("{", "[", "{}", "[{", '{"', "['", '{"a":', "{a:", "{'", "{“ ", "{/*", "{#", "\\", "<think>"),
+    *('{"":1}', '{"a":1,}', r"{\"", "{a: b} ", r"\frac{1}{2} ", '{"properties":', "{1:", "[[1],"),
+]
+
+
+@pytest.mark.parametrize("part", HOSTILE)
+@pytest.mark.parametrize("before", ["", '{"p":['], ids=["alone", "in a list"])
+def test_the_cost_of_an_answer_grows_with_its_length_only(before, part):
+    """Any megabyte is read in seconds; what grows with the square would take minutes."""
+    text = before + part * (1_000_000 // len(part)) + "!"
+    started = time.process_time()
+    assert isinstance(SCORES.read(text), Fault)
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize(
@@ -204,10 +265,25 @@ def test_what_is_read_can_be_written(reader, text):
 def test_free_text_is_read_without_surrounding_white_space(text):
     """Free text is its own value but for white space at its ends; nothing left is a fault."""
     value = Text().read(text)
-    if text.strip():
+    if text.strip().strip("\ufeff\u200b\u2060"):
         assert value == text.strip()
     else:
         assert value == Fault("empty_answer", "the answer is empty")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<think>\nSo it is 4.\n</think>\n", "So it is 4.</think>", "<think>So", "[THINK]4[/THINK]"],
+)
+def test_free_text_of_reasoning_only_is_empty(text):
+    """Thoughts with nothing after them are no answer, nor are those that never end."""
+    assert Text().read(text) == Fault("empty_answer", "the answer is reasoning only")
+
+
+def test_free_text_keeps_the_reasoning_before_its_answer():
+    """What was paid for is not thrown away."""
+    text = "<think>\n2 + 2\n</think>\n\nIt is 4."
+    assert Text().read(text) == text
 
 
 def objects_of(schema: object) -> list[dict]:

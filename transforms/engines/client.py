@@ -1,9 +1,10 @@
 """The loop that keeps an engine busy: a bounded number in flight through a window of requests.
 
 One event loop per process, in a thread of its own, serves every step that asks a model; a
-transport is shared by all steps with the same engine. A window is worked through by as many
-workers as requests may be in flight, each taking the next job as soon as its last one is done, so
-a slow answer holds up one worker and nothing else.
+transport is shared by all steps with the same engine and keeps its limit of requests in flight. A
+window is worked through by twice as many workers, each taking the next job as soon as its last one
+is done: a slow answer holds up one worker and nothing else, and while some workers wait before
+they try again, the others keep the server busy.
 """
 
 import asyncio
@@ -17,20 +18,24 @@ from transforms.engines.engine import Attempted, Engine, Transport, Turn
 T = TypeVar("T")
 Job = Callable[[], Coroutine[Any, Any, T]]
 
+_WORKERS_PER_SLOT = 2
+
 
 class Client:
-    """An open engine with its limit of requests in flight, shared within a process."""
+    """An open engine, shared within a process.
+
+    Raises:
+        EngineDown: what the engine cannot be opened without is missing.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._transport: Transport = engine.open()
-        self._limit = engine.in_flight
-        self._slots = asyncio.Semaphore(self._limit)
+        self._workers = _WORKERS_PER_SLOT * engine.in_flight
         weakref.finalize(self, _close, self._transport)
 
     async def complete(self, turn: Turn) -> Attempted:
-        """Answer one turn as soon as a slot is free."""
-        async with self._slots:
-            return await self._transport.complete(turn)
+        """Answer one turn as soon as the engine has room for it."""
+        return await self._transport.complete(turn)
 
     def run_window(self, jobs: Sequence[Job[T]]) -> list[T]:
         """Run all jobs and return their results in order; blocks the calling thread.
@@ -40,7 +45,7 @@ class Client:
         Raises:
             Whatever a job raised first; the others are cancelled.
         """
-        future = asyncio.run_coroutine_threadsafe(_run_window(jobs, self._limit), _event_loop())
+        future = asyncio.run_coroutine_threadsafe(_run_window(jobs, self._workers), _event_loop())
         try:
             return future.result()
         except BaseException:
@@ -52,12 +57,12 @@ def _close(transport: Transport) -> None:
     asyncio.run_coroutine_threadsafe(transport.close(), _event_loop())
 
 
-async def _run_window(jobs: Sequence[Job[T]], limit: int) -> list[T]:
+async def _run_window(jobs: Sequence[Job[T]], workers: int) -> list[T]:
     results: list[Any] = [None] * len(jobs)
     numbered = iter(enumerate(jobs))
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(limit, len(jobs))):
+            for _ in range(min(workers, len(jobs))):
                 group.create_task(_work(numbered, results))
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None

@@ -47,7 +47,12 @@ class Turn:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reply:
-    """What an engine answered; `finish_reason` is stop, length or content_filter."""
+    """What an engine answered.
+
+    `finish_reason` is the server's: stop, length or content_filter; or it is refusal, and `text`
+    says why the model would not answer. With length, `text` may be empty: then all tokens went
+    into the reasoning.
+    """
 
     text: str
     reasoning: str
@@ -66,14 +71,19 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Attempted:
-    """The result of one turn and how many attempts it took."""
+    """The result of one turn, how many attempts it took, and how long the last one was."""
 
     result: Reply | Failure
     attempts: int
+    latency_s: float = dataclasses.field(default=0.0, compare=False)
 
 
 class Transport(Protocol):
-    """An open engine; all methods run on one event loop."""
+    """An open engine; all methods run on one event loop.
+
+    It sees to it that no more than `in_flight` requests are under way, however many calls there
+    are: a call that waits, for its turn or before it tries again, keeps nobody else from going.
+    """
 
     async def complete(self, turn: Turn) -> Attempted:
         """Answer one turn. Retries what may pass; a cancelled call leaves nothing behind.
@@ -106,5 +116,9 @@ class Engine(Protocol):
         ...
 
     def open(self) -> Transport:
-        """A transport for these settings, without waiting for the network."""
+        """A transport for these settings, without waiting for the network.
+
+        Raises:
+            EngineDown: something that every request needs is missing, such as a key.
+        """
         ...

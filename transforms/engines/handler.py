@@ -2,13 +2,15 @@
 
 RunInference hands over a *window* of records. Each sample of each record is a conversation of its
 own: render the prompt, ask, read, and where the answer cannot be used, ask once more and show what
-was wrong. No sample waits for another, and every answer is in the store before it is looked at.
-Prompts are rendered here, while other requests wait for their answers, and never shuffled.
+was wrong. What comes of it goes straight on to the next ask of the chain, if there is one: no
+record waits for another, and every answer is in the store before it is looked at. Prompts are
+rendered here, while other requests wait for their answers, and never shuffled.
 """
 
+import asyncio
+import contextlib
 import dataclasses
 import functools
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ import prompts
 from transforms.codec import canonical_json, to_json
 from transforms.engines.client import Client, shared_client
 from transforms.engines.engine import Engine, Failure, Message, Reply, Sampling, Turn
+from transforms.engines.progress import progress_of
 from transforms.engines.store import AnswerStore, Window, shard_of
 from transforms.errors import EngineDown
 from transforms.reading import Fault, Reader
@@ -61,50 +64,54 @@ class _Tally:
 
 @dataclasses.dataclass(frozen=True)
 class Asking:
-    """All that is the same for every record of one ask.
+    """One ask: all that is the same for every record.
 
     variables makes the template's variables from a record; reader makes a value from text; check
-    looks at (record, value) and names what is wrong with it. samples is how many answers a record
-    gets; corrections, how often a conversation goes on after an answer that cannot be used.
+    looks at (record, value) and names what is wrong with it; keep makes the record that goes on.
+    samples is how many answers a record gets; corrections, how often a conversation goes on after
+    an answer that cannot be used.
     """
 
     name: str
     prompt: str
-    prompt_overrides: str
+    prompt_folders: tuple[str, ...]
     variables: Variables
     reader: Reader
     check: Check | None
+    keep: Callable[[Answered], Any]
     sampling: Sampling
     samples: int
     corrections: int
     seed: int
+    store: str
 
 
-class AskHandler(ModelHandler[Any, list[Answered | Reject], Client]):
-    """Answers what is asked about records through an engine and its store.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """What one ask of a chain made of one sample: a row that goes on, or a reject."""
+
+    ask: int
+    item: Any
+
+
+class AskHandler(ModelHandler[Any, list[Step], Client]):
+    """Asks about records, each ask about what the one before it has kept.
 
     In:   a window of records with an `id`.
-    Out:  for each, in order, one `Answered` or `Reject` per sample.
+    Out:  for each, in order, the steps of all its samples through all asks.
     Once: an answer in the store is never asked for again; a retried bundle finds what its first
           attempt paid for.
 
     Args:
         engine: where unanswered turns go.
-        asking: what is asked and how the answers are read.
-        store: where answers are kept.
-        window: the most records taken at once; memory is a window's records and values.
+        askings: what is asked, in turn, and how the answers are read.
+        window: the most records taken at once; memory is a window's records and rows.
     """
 
-    def __init__(self, engine: Engine, asking: Asking, store: AnswerStore, window: int) -> None:
+    def __init__(self, engine: Engine, askings: Sequence[Asking], window: int) -> None:
         super().__init__(min_batch_size=window, max_batch_size=window)
         self._engine = engine
-        self._asking = asking
-        self._store = store
-        self._schema = asking.reader.schema()
-        self._shared = {"answer_schema": canonical_json(self._schema)} if self._schema else {}
-        self._prompt_hash = prompts.source_hash(asking.prompt, asking.prompt_overrides)
-        self._sampling = canonical_json(asking.sampling.chosen())
-        self._decided = digest(engine.identity(), self._sampling, canonical_json(self._schema))
+        self._askings = tuple(askings)
 
     def load_model(self) -> Client:
         """The process's client of the engine; nothing is connected yet."""
@@ -119,7 +126,7 @@ class AskHandler(ModelHandler[Any, list[Answered | Reject], Client]):
         batch: Sequence[Any],
         model: Client,
         inference_args: dict[str, Any] | None = None,
-    ) -> Iterable[list[Answered | Reject]]:
+    ) -> Iterable[list[Step]]:
         """Work through a window.
 
         Raises:
@@ -127,68 +134,119 @@ class AskHandler(ModelHandler[Any, list[Answered | Reject], Client]):
             RunError: the store cannot be written.
             PromptError: the template does not fit the variables.
         """
-        samples = range(self._asking.samples)
-        tally = _Tally()
-        with self._store.window(shard_of(record.id) for record in batch) as answers:
+        samples = range(self._askings[0].samples)
+        shards = {shard_of(record.id) for record in batch}
+        with contextlib.ExitStack() as stack:
+            asks = [
+                _Ask(
+                    self._engine,
+                    asking,
+                    model,
+                    stack.enter_context(AnswerStore(asking.store, asking.name).window(shards)),
+                )
+                for asking in self._askings
+            ]
             jobs = [
-                functools.partial(self._converse, model, answers, tally, record, sample)
+                functools.partial(_follow, asks, 0, record, sample)
                 for record in batch
                 for sample in samples
             ]
             results = iter(model.run_window(jobs))
-        tally.check(at_least=1)
-        return [[next(results) for _ in samples] for _ in batch]
+        for ask in asks:
+            ask.tally.check(at_least=1)
+        return [[step for _ in samples for step in next(results)] for _ in batch]
 
-    async def _converse(
-        self, client: Client, answers: Window, tally: "_Tally", record: Any, sample: int
-    ) -> Answered | Reject:
+
+async def _follow(asks: Sequence["_Ask"], number: int, record: Any, sample: int) -> list[Step]:
+    """One sample of one ask, and then all that follows from it."""
+    item = await asks[number].converse(record, sample)
+    steps = [Step(number, item)]
+    if isinstance(item, Reject) or number + 1 == len(asks):
+        return steps
+    samples = range(asks[number + 1].samples)
+    following = await asyncio.gather(*(_follow(asks, number + 1, item, k) for k in samples))
+    return steps + [step for way in following for step in way]
+
+
+class _Ask:
+    """One ask at work on a window."""
+
+    def __init__(self, engine: Engine, asking: Asking, client: Client, answers: Window) -> None:
+        self.tally = _Tally()
+        self.samples = asking.samples
+        self._asking = asking
+        self._client = client
+        self._answers = answers
+        self._model = engine.model
+        self._progress = progress_of(asking.name)
+        self._schema = asking.reader.schema()
+        self._shared = {"answer_schema": canonical_json(self._schema)} if self._schema else {}
+        self._prompt_hash = prompts.source_hash(asking.prompt, asking.prompt_folders)
+        self._sampling = canonical_json(asking.sampling.chosen())
+        self._decided = digest(engine.identity(), self._sampling, canonical_json(self._schema))
+
+    async def converse(self, record: Any, sample: int) -> Any:
+        """The record that one sample's answer makes, or its reject."""
         asking = self._asking
         seed = sampling_seed(asking.seed, asking.name, record.id, sample)
-        variables = {**self._shared, **asking.variables(record)}
-        messages = self._messages(asking.prompt, variables)
-        replies: list[Reply] = []
+        talk = _Talk(record, sample, seed)
+        talk.say(*self._messages(asking.prompt, {**self._shared, **asking.variables(record)}))
         while True:
-            outcome = await self._answer(client, answers, record.id, self._turn(messages, seed))
-            tally.add(outcome)
+            outcome = await self._answer(talk)
+            self.tally.add(outcome)
             if isinstance(outcome, Failure):
-                tally.check(at_least=_REFUSALS)
-                return self._reject(record, Fault(outcome.reason, outcome.detail), replies)
-            replies.append(outcome)
+                self.tally.check(at_least=_REFUSALS)
+                return self._reject(talk, Fault(outcome.reason, outcome.detail))
+            talk.replies.append(outcome)
             value = self._read(record, outcome)
             if not isinstance(value, Fault):
-                return Answered(record, value, self._call(seed, replies))
-            if len(replies) > asking.corrections or outcome.finish_reason != "stop":
-                return self._reject(record, value, replies)
+                self._progress.rows += 1
+                return asking.keep(Answered(record, value, self._call(talk)))
+            if len(talk.replies) > asking.corrections or outcome.finish_reason != "stop":
+                return self._reject(talk, value)
             shown = self._messages("correction", {"fault": value.detail})
-            messages = (*messages, Message("assistant", outcome.text), *shown)
+            talk.say(Message("assistant", outcome.text), *shown)
 
-    def _messages(self, prompt: str, variables: Mapping[str, object]) -> tuple[Message, ...]:
-        rendered = prompts.render(prompt, variables, self._asking.prompt_overrides)
-        return tuple(Message(role, text) for role, text in rendered)
+    def _messages(self, prompt: str, variables: Mapping[str, object]) -> list[Message]:
+        rendered = prompts.render(prompt, variables, self._asking.prompt_folders)
+        return [Message(role, text) for role, text in rendered]
 
-    def _turn(self, messages: tuple[Message, ...], seed: int) -> Turn:
-        spoken = [part for message in messages for part in (message.role, message.content)]
-        key = digest(self._decided, seed, *spoken)
-        asking = self._asking
-        return Turn(key, asking.prompt, messages, asking.sampling, seed, self._schema)
-
-    async def _answer(
-        self, client: Client, answers: Window, record_id: str, turn: Turn
-    ) -> Reply | Failure:
-        kept = answers.get(turn.key)
+    async def _answer(self, talk: "_Talk") -> Reply | Failure:
+        """The outcome of the next turn: from the store, or from the engine into the store."""
+        spoken = [part for message in talk.messages for part in (message.role, message.content)]
+        key = digest(self._decided, talk.seed, *spoken)
+        talk.keys.append(key)
+        shard = shard_of(talk.record.id)
+        kept = self._answers.get(shard, key)
         if kept is not None:
+            self._progress.recalled += 1
             return kept
-        started = time.monotonic()
-        attempted = await client.complete(turn)
-        latency_s = time.monotonic() - started
-        shard = shard_of(record_id)
-        answers.append(shard, turn.key, attempted, self._engine.model, latency_s)
+        asking = self._asking
+        turn = Turn(
+            key, asking.prompt, tuple(talk.messages), asking.sampling, talk.seed, self._schema
+        )
+        with self._progress.asking():
+            attempted = await self._client.complete(turn)
+        self._answers.append(
+            shard,
+            key,
+            attempted,
+            model=self._model,
+            latency_s=round(attempted.latency_s, 4),
+            record=talk.record.id,
+            sample=talk.sample,
+            turn=len(talk.keys),
+            sent=[[message.role, message.content] for message in talk.unrecorded()],
+        )
+        self._progress.add(attempted)
         return attempted.result
 
     def _read(self, record: Any, reply: Reply) -> Any:
         """The value, or the fault of an answer that cannot be used."""
         if reply.finish_reason == "content_filter":
             return Fault("content_filter", "the server withheld the answer")
+        if reply.finish_reason == "refusal":
+            return Fault("model_refused", reply.text or "the model refused without a word")
         value = self._asking.reader.read(reply.text)
         if reply.finish_reason == "length" and (isinstance(value, Fault) or not self._schema):
             tokens = reply.completion_tokens
@@ -197,27 +255,55 @@ class AskHandler(ModelHandler[Any, list[Answered | Reject], Client]):
             return value
         return self._asking.check(record, value) or value
 
-    def _call(self, seed: int, replies: Sequence[Reply]) -> Call:
-        asking = self._asking
+    def _call(self, talk: "_Talk") -> Call:
+        asking, replies = self._asking, talk.replies
         return Call(
             ask=asking.name,
             prompt=asking.prompt,
             prompt_hash=self._prompt_hash,
-            model=self._engine.model,
+            model=self._model,
             sampling=self._sampling,
-            seed=seed,
+            seed=talk.seed,
+            sample=talk.sample,
             turns=len(replies),
+            keys=tuple(talk.keys),
             finish_reason=replies[-1].finish_reason,
             prompt_tokens=sum(reply.prompt_tokens for reply in replies),
             completion_tokens=sum(reply.completion_tokens for reply in replies),
         )
 
-    def _reject(self, record: Any, fault: Fault, replies: Sequence[Reply]) -> Reject:
+    def _reject(self, talk: "_Talk", fault: Fault) -> Reject:
+        self._progress.reject(fault.reason)
         return Reject(
             stage=self._asking.name,
             reason=fault.reason,
             detail=fault.detail,
-            id=record.id,
-            row=to_json(record),
-            reply=replies[-1].text if replies else "",
+            id=talk.record.id,
+            row=to_json(talk.record),
+            reply=talk.replies[-1].text if talk.replies else "",
+            sample=talk.sample,
+            keys=tuple(talk.keys),
         )
+
+
+class _Talk:
+    """One sample's conversation so far."""
+
+    def __init__(self, record: Any, sample: int, seed: int) -> None:
+        self.record = record
+        self.sample = sample
+        self.seed = seed
+        self.messages: list[Message] = []
+        self.replies: list[Reply] = []
+        self.keys: list[str] = []
+        self._recorded = 0
+
+    def say(self, *messages: Message) -> None:
+        """Go on with these messages."""
+        self.messages += messages
+
+    def unrecorded(self) -> list[Message]:
+        """What was said since the last turn that was recorded, but for the model's own words."""
+        new = self.messages[self._recorded :]
+        self._recorded = len(self.messages)
+        return [message for message in new if message.role != "assistant"]

@@ -34,7 +34,7 @@ class Rehearsal(pydantic.BaseModel, frozen=True, extra="forbid"):
     failing: float = pydantic.Field(0.0, ge=0, le=1)
     latency_s: float = pydantic.Field(0.0, ge=0)
     in_flight: int = pydantic.Field(64, ge=1)
-    prompts: str = ""
+    prompts: tuple[str, ...] = ()
 
     @pydantic.model_validator(mode="after")
     def _shares_fit(self) -> "Rehearsal":
@@ -105,12 +105,15 @@ class RehearsedTransport:
 
     def __init__(self, rehearsal: Rehearsal) -> None:
         self._rehearsal = rehearsal
+        self._slots = asyncio.Semaphore(rehearsal.in_flight)
 
     async def complete(self, turn: Turn) -> Attempted:
         """The rehearsed answer; never raises."""
-        if self._rehearsal.latency_s:
-            await asyncio.sleep(self._rehearsal.latency_s)
-        return Attempted(self._rehearsal.outcome(turn), attempts=1)
+        latency_s = self._rehearsal.latency_s
+        if latency_s:
+            async with self._slots:
+                await asyncio.sleep(latency_s)
+        return Attempted(self._rehearsal.outcome(turn), 1, latency_s)
 
     async def close(self) -> None:
         """Nothing is held open."""

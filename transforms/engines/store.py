@@ -3,7 +3,11 @@
     store/<ask>/<shard>/<segment>.jsonl      one line an answer, appended and never changed
 
     {"key":"<32 hex>","check":"<16 hex>","reply":{"text":…,"finish_reason":"stop",…},
-     "model":…,"at":…,"latency_s":…,"attempts":1}
+     "at":…,"attempts":1,"model":…,"latency_s":…,"record":"<32 hex>","sample":0,"turn":1,
+     "sent":[["system",…],["user",…]]}
+
+`sent` is what the model was told since its last turn, so the lines of a conversation are its
+transcript.
 
 A segment has one writer, which creates it; a line is one write, so that a killed process leaves at
 most one torn line, at the end. Where a key has two answers, the smaller content hash wins at every
@@ -54,7 +58,18 @@ class AnswerStore:
 
     def attempts(self) -> Iterator[dict[str, Any]]:
         """Every readable line of the ask: the ledger of what was asked, when and at what cost."""
-        for segment in sorted((Path(self.root) / self.ask).glob("*/*.jsonl")):
+        return self._lines("*")
+
+    def transcript(self, record_id: str) -> list[dict[str, Any]]:
+        """The lines about one record, in the order in which they were written."""
+        lines = self._lines(f"{shard_of(record_id):02d}")
+        return sorted(
+            (line for line in lines if line.get("record") == record_id),
+            key=lambda line: (line["sample"], line["at"]),
+        )
+
+    def _lines(self, shards: str) -> Iterator[dict[str, Any]]:
+        for segment in sorted((Path(self.root) / self.ask).glob(f"{shards}/*.jsonl")):
             with segment.open("rb") as lines:
                 for line in lines:
                     with contextlib.suppress(ValueError):
@@ -71,22 +86,21 @@ class Window:
         self._folder = folder
         self._segments: dict[int, int] = {}
         self._index: dict[bytes, list[tuple[bytes, Path, int]]] = {}
+        self._opened: set[int] = set()
         for shard in sorted(shards):
-            for segment in sorted((folder / f"{shard:02d}").glob("*.jsonl")):
-                self._read(segment)
+            self._open(shard)
 
-    def get(self, key: str) -> Reply | None:
+    def get(self, shard: int, key: str) -> Reply | None:
         """The stored answer to `key`; None where there is none that is undamaged."""
+        self._open(shard)
         for check, segment, offset in sorted(self._index.get(key.encode(), ())):
             reply = _reply_at(segment, offset)
             if reply is not None and _check(reply).encode() == check:
                 return reply
         return None
 
-    def append(
-        self, shard: int, key: str, attempted: Attempted, model: str, latency_s: float
-    ) -> None:
-        """Write the outcome of a turn; returned from, it outlives the process.
+    def append(self, shard: int, key: str, attempted: Attempted, **facts: Any) -> None:
+        """Write the outcome of a turn, with facts about it; returned from, it outlives the process.
 
         Raises:
             RunError: the disk is full or the folder cannot be written; nothing was recorded.
@@ -97,10 +111,9 @@ class Window:
             "key": key,
             "check": _check(outcome),
             name: _fields(outcome),
-            "model": model,
             "at": round(time.time(), 3),
-            "latency_s": round(latency_s, 4),
             "attempts": attempted.attempts,
+            **facts,
         }
         encoded = _encoded(line).encode("utf-8", "surrogatepass") + b"\n"
         try:
@@ -120,6 +133,13 @@ class Window:
         for descriptor in self._segments.values():
             os.close(descriptor)
         self._segments.clear()
+
+    def _open(self, shard: int) -> None:
+        if shard in self._opened:
+            return
+        self._opened.add(shard)
+        for segment in sorted((self._folder / f"{shard:02d}").glob("*.jsonl")):
+            self._read(segment)
 
     def _read(self, segment: Path) -> None:
         offset = 0

@@ -1,9 +1,11 @@
 """An OpenAI-compatible server with rehearsed answers: the fake that stands beside `endpoint`.
 
-    python -m transforms.engines.stub --port 8000 --latency_s 0.05 --rehearsal '{"failing": 0.01}'
+    python -m transforms.engines.stub --port 8000 --rehearsal '{"latency_s": 0.05}' \
+        --faults '{"error": 0.05, "capacity": 32}'
 
 It answers as the rehearsal would in process, since a request's prompt is in its header and its
-sampling seed in its body, and it can log every request and stop answering at a given point.
+sampling seed in its body. It can log every request, stop answering at a given point, and do what
+servers do wrong (`Faults`); GET /stats says what it has seen.
 """
 
 import argparse
@@ -16,7 +18,6 @@ from typing import Any
 
 from aiohttp import web
 
-from transforms import seeding
 from transforms.engines.engine import (
     KEY_HEADER,
     PROMPT_HEADER,
@@ -25,7 +26,10 @@ from transforms.engines.engine import (
     Sampling,
     Turn,
 )
+from transforms.engines.faults import Books, Fault, Faults
 from transforms.engines.rehearsal import Rehearsal
+
+_PIECES = 10  # of a slow body
 
 
 class Stub:
@@ -33,7 +37,7 @@ class Stub:
 
     Args:
         rehearsal: what it answers, and its latency.
-        tail: (share, seconds): this share of requests, by key, takes this long instead.
+        faults: what it does wrong.
         hold_after: after so many answers, keep every further request waiting.
         log: a file that gets a line per request: "asked KEY" when it comes, "answered KEY" when
             its answer has been written.
@@ -42,12 +46,13 @@ class Stub:
     def __init__(
         self,
         rehearsal: Rehearsal,
-        tail: tuple[float, float] = (0.0, 0.0),
+        faults: Faults,
         hold_after: int | None = None,
         log: str = "",
     ) -> None:
         self._rehearsal = rehearsal
-        self._tail = tail
+        self._faults = faults
+        self._books = Books(faults)
         self._answers_left = hold_after
         self._log = Path(log).open("a", buffering=1) if log else None  # noqa: SIM115
 
@@ -56,38 +61,69 @@ class Stub:
         app = web.Application(client_max_size=64 << 20)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/stats", self._stats)
         return app
 
     async def _models(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": self._rehearsal.model}]})
 
+    async def _stats(self, request: web.Request) -> web.Response:
+        return web.json_response(self._books.stats())
+
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
         key = request.headers.get(KEY_HEADER, "")
-        self._note("asked", key)
-        await asyncio.sleep(self._latency_s(key))
+        self._log_line("asked", key)
+        if not self._books.admits():
+            self._books.note("limited")
+            wait = self._faults.retry_after
+            headers = {"Retry-After": wait} if wait else None
+            return _error(429, {"message": "too many requests"}, headers)
+        try:
+            return await self._serve(request, body, key)
+        finally:
+            self._books.done()
+
+    async def _serve(
+        self, request: web.Request, body: dict[str, Any], key: str
+    ) -> web.StreamResponse:
+        refusal = self._faults.refusal(body)
+        if refusal is not None:
+            self._books.note("dialect")
+            return web.json_response(refusal, status=400)
+        await asyncio.sleep(self._faults.latency_s(key, self._rehearsal.latency_s))
+        await self._hold()
+        fault = self._faults.fate(key, self._books.is_first(key))
+        if fault == "error":
+            self._books.note(fault)
+            return _error(500, {"message": "planted to stumble"})
+        if fault == "leak":
+            self._books.note(fault)
+            said = f"cannot serve {request.headers.get('Authorization', 'nobody')}"
+            return _error(400, {"message": said})
+        response = self._response(request.headers.get(PROMPT_HEADER, ""), body, key)
+        if fault is not None:
+            self._books.note(fault)
+            return await self._misbehave(request, fault, response)
+        self._books.note("answered" if response.status == 200 else "refused")
+        await response.prepare(request)
+        await response.write_eof()
+        self._log_line("answered", key)
+        return response
+
+    async def _hold(self) -> None:
         if self._answers_left is not None:
             if self._answers_left <= 0:
                 await asyncio.Event().wait()
             self._answers_left -= 1
-        response = self._response(request.headers.get(PROMPT_HEADER, ""), body, key)
-        await response.prepare(request)
-        await response.write_eof()
-        self._note("answered", key)
-        return response
-
-    def _latency_s(self, key: str) -> float:
-        share, seconds = self._tail
-        in_tail = share and seeding.uniform("tail", key) < share
-        return seconds if in_tail else self._rehearsal.latency_s
 
     def _response(self, prompt: str, body: dict[str, Any], key: str) -> web.Response:
         schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
         messages = tuple(Message(**message) for message in body["messages"])
-        turn = Turn(key, prompt, messages, Sampling(), body["seed"], schema)
+        turn = Turn(key, prompt, messages, Sampling(), body.get("seed", 0), schema)
         outcome = self._rehearsal.outcome(turn)
         if isinstance(outcome, Failure):
-            return web.json_response({"error": {"message": "planted to fail"}}, status=400)
+            return _error(400, {"message": "planted to fail"})
         message = {"role": "assistant", "content": outcome.text}
         choice = {"index": 0, "message": message, "finish_reason": outcome.finish_reason}
         usage = {
@@ -96,9 +132,43 @@ class Stub:
         }
         return web.json_response({"id": key, "choices": [choice], "usage": usage})
 
-    def _note(self, event: str, key: str) -> None:
+    async def _misbehave(
+        self, request: web.Request, fault: Fault, response: web.Response
+    ) -> web.StreamResponse:
+        content = response.body
+        assert isinstance(content, bytes)
+        if fault == "html":
+            return web.Response(text="<html>Back soon.</html>", content_type="text/html")
+        if fault == "truncated":
+            return web.Response(body=content[: len(content) // 2], content_type="application/json")
+        if fault == "other_shape":
+            return web.json_response({"choices": [], "result": "fine"})
+        sent = web.StreamResponse(
+            status=response.status, headers={"Content-Type": "application/json"}
+        )
+        sent.content_length = len(content)
+        if fault == "slow_body":
+            await sent.prepare(request)
+            step = -(-len(content) // _PIECES)
+            for start in range(0, len(content), step):
+                await asyncio.sleep(self._faults.slow_body_s / _PIECES)
+                await sent.write(content[start : start + step])
+        elif fault == "cut":
+            await sent.prepare(request)
+            await sent.write(content[: len(content) // 2])
+        if fault in ("cut", "drop") and request.transport is not None:
+            request.transport.close()
+        return sent
+
+    def _log_line(self, event: str, key: str) -> None:
         if self._log is not None:
             self._log.write(f"{event} {key}\n")
+
+
+def _error(
+    status: int, error: dict[str, Any], headers: dict[str, str] | None = None
+) -> web.Response:
+    return web.json_response({"error": error}, status=status, headers=headers)
 
 
 async def serve(app: web.Application, port: int, ready: Callable[[int], None]) -> None:
@@ -122,14 +192,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A rehearsed OpenAI-compatible server.")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--rehearsal", default="{}", help="settings as a JSON object")
-    parser.add_argument("--tail_share", type=float, default=0.0)
-    parser.add_argument("--tail_s", type=float, default=0.0)
+    parser.add_argument("--faults", default="{}", help="what it does wrong, as a JSON object")
+    parser.add_argument("--tail_share", type=float, default=0.0, help="the fault `tail`")
+    parser.add_argument("--tail_s", type=float, default=0.0, help="the fault `tail_s`")
     parser.add_argument("--hold_after", type=int)
     parser.add_argument("--log", default="")
     flags = parser.parse_args()
+    tail = {"tail": flags.tail_share, "tail_s": flags.tail_s}
     stub = Stub(
         Rehearsal.model_validate_json(flags.rehearsal),
-        (flags.tail_share, flags.tail_s),
+        Faults.model_validate({**tail, **json.loads(flags.faults)}),
         flags.hold_after,
         flags.log,
     )

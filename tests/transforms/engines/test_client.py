@@ -3,10 +3,14 @@
 import asyncio
 import functools
 import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from benchmarks.faults import stats_of
 from transforms.engines.client import Client, shared_client
+from transforms.engines.endpoint import Endpoint
 from transforms.engines.engine import Attempted, Message, Reply, Sampling, Turn
 from transforms.engines.rehearsal import Rehearsal
 from transforms.errors import EngineDown
@@ -43,7 +47,7 @@ class Counting:
 
 
 def turn(seed: int) -> Turn:
-    return Turn("", "p", (Message("user", "?"),), Sampling(), seed, None)
+    return Turn("", "infinibyte/evals", (Message("user", "?"),), Sampling(), seed, None)
 
 
 def jobs(client: Client, seeds: range) -> list[functools.partial]:
@@ -57,18 +61,31 @@ def test_results_come_in_the_order_of_the_jobs():
     assert [attempted.result.text for attempted in replies] == [str(n) for n in range(20, 120)]
 
 
-def test_no_more_than_the_limit_is_in_flight_and_the_limit_is_used():
-    """Two windows at once share the one limit, which is reached."""
-    engine = Counting(8)
+def test_a_window_has_more_turns_than_may_be_in_flight():
+    """While some wait before they try again, there are others for the engine to take."""
+    engine = Counting(4)
     client = Client(engine)
-    with asyncio.Runner() as runner:
-
-        async def both() -> None:
-            windows = (jobs(client, range(20, 80)), jobs(client, range(80, 140)))
-            await asyncio.gather(*(asyncio.to_thread(client.run_window, w) for w in windows))
-
-        runner.run(both())
+    client.run_window(jobs(client, range(20, 120)))
     assert engine.most == 8
+
+
+def test_windows_at_once_share_the_limit_of_the_engine(stub):
+    """Two windows of an endpoint never have more than `in_flight` at the server, and use it."""
+    url = stub({"latency_s": 0.05})
+    client = Client(Endpoint(url=url, model="m", in_flight=8))
+    windows = [[*jobs(client, range(start, start + 40))] for start in (20, 60)]
+    with ThreadPoolExecutor(2) as threads:
+        answered = [a for window in threads.map(client.run_window, windows) for a in window]
+    assert len(answered) == 80
+    assert stats_of(url)["most_in_service"] == 8
+
+
+def test_a_rehearsal_keeps_its_limit_too():
+    """Forty answers of 0.02 s, four at a time, take ten times as long as one."""
+    client = Client(Rehearsal(latency_s=0.02, in_flight=4))
+    began = time.monotonic()
+    client.run_window(jobs(client, range(40)))
+    assert time.monotonic() - began >= 0.2
 
 
 def test_the_first_error_ends_the_window():

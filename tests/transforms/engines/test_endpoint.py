@@ -1,14 +1,17 @@
 """The endpoint against servers that answer, refuse, stumble, hang and are not there."""
 
 import asyncio
+import contextlib
 import json
+import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from transforms.engines.endpoint import Endpoint
+from transforms.engines.endpoint import PROVIDERS, Endpoint
 from transforms.engines.engine import Attempted, Failure, Message, Reply, Sampling, Turn
 from transforms.engines.rehearsal import Rehearsal
 from transforms.errors import EngineDown
@@ -36,23 +39,34 @@ async def models(request: web.Request) -> web.Response:
 
 def asked(handler: Handler, *turns: Turn, **settings: Any) -> list[Attempted]:
     """What an endpoint makes of a server with this handler, all turns at once."""
+    return asked_of([handler], *turns, **settings)
+
+
+def asked_of(handlers: list[Handler | str], *turns: Turn, **settings: Any) -> list[Attempted]:
+    """The same of several servers; a text in place of a handler is a URL."""
 
     async def run() -> list[Attempted]:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", handler)
-        app.router.add_get("/v1/models", models)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        transport = Endpoint(url=url, model="m", **settings).open()
-        try:
+        async with contextlib.AsyncExitStack() as servers:
+            urls = [
+                handler if isinstance(handler, str) else await serve(servers, handler)
+                for handler in handlers
+            ]
+            transport = Endpoint(url=",".join(urls), model="m", **settings).open()
+            servers.push_async_callback(transport.close)
             return await asyncio.gather(*(transport.complete(turn) for turn in turns))
-        finally:
-            await transport.close()
-            await runner.cleanup()
 
     return asyncio.run(run())
+
+
+async def serve(servers: contextlib.AsyncExitStack, handler: Handler) -> str:
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", handler)
+    app.router.add_get("/v1/models", models)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    servers.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
 
 
 def scripted(*responses: Callable[[], web.Response]) -> Handler:
@@ -100,7 +114,7 @@ def test_a_4xx_is_that_requests_failure_with_the_servers_message():
     assert attempted == Attempted(Failure("request_refused", detail), attempts=1)
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 503])
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 503, 529])
 def test_what_may_pass_is_sent_again(status):
     """Two faults and then an answer: three attempts and a reply."""
     fault = lambda: web.Response(status=status)  # noqa: E731
@@ -279,3 +293,269 @@ def test_the_body_is_json_whatever_the_text():
 
     asked(handler, Turn("0" * 32, "p", (Message("user", text),), Sampling(), 1, None))
     assert seen == [text]
+
+
+DEAD = "http://127.0.0.1:9/v1"
+
+
+def counted(handler: Handler) -> tuple[Handler, list[int]]:
+    """A handler and how often it was called."""
+    calls: list[int] = []
+
+    async def counting(request: web.Request) -> web.StreamResponse:
+        calls.append(1)
+        return await handler(request)
+
+    return counting, calls
+
+
+def test_requests_are_spread_over_the_servers():
+    """Two servers get about half of the requests each, even one by one."""
+    (first, ones), (second, twos) = (counted(scripted(lambda: completion("a"))) for _ in range(2))
+    asked_of([first, second], *map(turn, range(20)), in_flight=1)
+    assert len(ones) == len(twos) == 10
+
+
+def test_a_dead_server_costs_nothing_where_another_is_up():
+    """Every request is answered, and the run does not end."""
+    up, calls = counted(scripted(lambda: completion("a")))
+    attempted = asked_of([DEAD, up], *map(turn, range(60)), patience_s=0.2, attempts=2, in_flight=4)
+    assert all(isinstance(one.result, Reply) for one in attempted)
+    assert len(calls) == 60
+    assert sum(one.attempts for one in attempted) < 90  # the dead one is left alone
+
+
+def test_all_servers_down_is_one_line_that_names_them():
+    """Each URL with what was met there."""
+    failing = scripted(lambda: web.Response(status=503, text="overloaded"))
+    with pytest.raises(EngineDown, match=r"127.0.0.1:9/v1 has failed for .*Connect") as raised:
+        asked_of([DEAD, DEAD.replace("9", "7")], turn(), patience_s=0.3)
+    assert "127.0.0.1:7/v1 has failed for" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    [alone] = asked_of([DEAD, failing], turn(), patience_s=0.3)
+    assert alone.result == Failure("server_error", "HTTP 503: overloaded")
+
+
+def test_a_server_that_nobody_ever_reached_is_given_up_sooner(monkeypatch):
+    """Where no connection was ever made, the long patience is not waited for."""
+    monkeypatch.setattr("transforms.engines.servers._UNREACHED_S", 0.3)
+    began = time.monotonic()
+    with pytest.raises(EngineDown, match="cannot connect"):
+        asked_of([DEAD], turn(), patience_s=3600)
+    assert time.monotonic() - began < 30
+
+
+def test_a_server_that_only_says_429_is_rate_limited_and_not_a_reject():
+    """After `patience_s` the run ends with the limit's own mend, however few the attempts."""
+    limited = scripted(
+        lambda: web.Response(status=429, text="quota", headers={"Retry-After": "9999"})
+    )
+    with pytest.raises(EngineDown, match=r"rate limited.*429: quota.*300 s.*requests_per_minute"):
+        asked(limited, turn(1), turn(2), patience_s=0.5, attempts=1)
+
+
+def test_a_429_never_uses_up_a_requests_attempts():
+    """Refused again and again while others get through, a request is answered in the end."""
+    refusals = iter(range(4))
+
+    async def handler(request: web.Request) -> web.Response:
+        if (await request.json())["seed"] == 1 and next(refusals, None) is not None:
+            return web.Response(status=429)
+        await asyncio.sleep(0.1)
+        return completion("a")
+
+    attempted = asked(handler, *map(turn, range(1, 60)), attempts=1, in_flight=4)
+    assert all(isinstance(one.result, Reply) for one in attempted)
+    assert attempted[0].attempts == 5
+
+
+def test_a_request_larger_than_the_limit_is_a_failure():
+    """OpenAI says so with a 429, which no wait can mend."""
+    error = {"error": {"message": "Request too large for m on tokens per min (TPM): Limit 9"}}
+    [attempted] = asked(scripted(lambda: web.json_response(error, status=429)), turn())
+    assert attempted.result.reason == "request_refused"
+
+
+def test_requests_are_few_where_the_server_takes_few():
+    """Above a capacity of four all is refused at once: it is found out with few 429s."""
+    busy, refused = 0, 0
+
+    async def handler(request: web.Request) -> web.Response:
+        nonlocal busy, refused
+        if busy >= 4:
+            refused += 1
+            return web.Response(status=429, headers={"Retry-After": "1"})
+        busy += 1
+        await asyncio.sleep(0.02)
+        busy -= 1
+        return completion("a")
+
+    attempted = asked(handler, *map(turn, range(200)), in_flight=32)
+    assert all(isinstance(one.result, Reply) for one in attempted)
+    assert 28 <= refused < 80
+
+
+def test_a_request_that_waits_holds_no_slot():
+    """With one slot, the others are answered while one waits for its retry."""
+    order: list[int] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seed = (await request.json())["seed"]
+        order.append(seed)
+        if order.count(1) == 1 and seed == 1:
+            return web.Response(status=503, headers={"Retry-After": "1"})
+        return completion("a")
+
+    asked(handler, *map(turn, range(1, 6)), in_flight=1)
+    assert order == [1, 2, 3, 4, 5, 1]
+
+
+def test_retry_after_may_be_a_date():
+    """Measured by the server's own clock, where it says what time it is."""
+    times: list[float] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        times.append(time.monotonic())
+        headers = {
+            "Date": "Wed, 21 Oct 2015 07:28:00 GMT",
+            "Retry-After": "Wed, 21 Oct 2015 07:28:02 GMT",
+        }
+        return completion("a") if len(times) > 1 else web.Response(status=503, headers=headers)
+
+    asked(handler, turn())
+    assert times[1] - times[0] >= 1.9
+
+
+def test_a_limit_per_minute_spaces_the_requests():
+    """At 600 a minute, twenty requests take a second, after a first second's worth at once."""
+    times: list[float] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        times.append(time.monotonic())
+        return completion("a")
+
+    asked(handler, *map(turn, range(20)), requests_per_minute=600)
+    assert times[-1] - times[0] >= 0.85
+    assert times[15] - times[12] >= 0.15
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_dialect_is_learned_once_and_costs_no_reject(status, caplog):
+    """What the server does not take is left out from then on; all requests are answered."""
+    bodies: list[dict[str, Any]] = []
+    caplog.set_level(logging.INFO)
+
+    async def handler(request: web.Request) -> web.Response:
+        bodies.append(await request.json())
+        for name in ("max_tokens", "seed", "response_format", "temperature"):
+            if name in bodies[-1]:
+                message = f"Unsupported parameter: '{name}' is not supported with this model."
+                error = {"code": "unsupported_parameter", "param": name, "message": message}
+                return web.json_response({"error": error}, status=status)
+        return completion("a")
+
+    turns = [turn(seed, max_tokens=5, temperature=0.1, top_p=0.5) for seed in range(12)]
+    attempted = asked(handler, *turns, in_flight=2)
+    assert all(one == Attempted(one.result, 1) for one in attempted)
+    assert all(isinstance(one.result, Reply) for one in attempted)
+    assert len(bodies) <= 12 + 2 * 4
+    last = {"model", "messages", "max_completion_tokens", "top_p"}
+    assert set(bodies[-1]) == last
+    said = [record.getMessage() for record in caplog.records if "does not take" in record.msg]
+    assert len(said) == 4
+
+
+def test_a_dialect_can_be_given():
+    """Then the first request is right."""
+    seen: dict[str, Any] = {}
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.update(await request.json())
+        return completion("a")
+
+    asked(handler, turn(max_tokens=5), dialect=("max_completion_tokens", "no_seed"))
+    assert seen["max_completion_tokens"] == 5
+    assert not {"max_tokens", "seed"} & seen.keys()
+
+
+@pytest.mark.parametrize("key", ["sk-a-very/secret+key", "short"])
+@pytest.mark.parametrize("status", [400, 401, 200])
+def test_a_key_that_the_server_repeats_is_taken_out(key, status, monkeypatch):
+    """From a reject's detail, from the error that ends a run and from what is no completion."""
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+
+    async def handler(request: web.Request) -> web.Response:
+        said = f"no {request.headers['Authorization']}"
+        return web.json_response({"error": {"message": said}}, status=status)
+
+    try:
+        [attempted] = asked(handler, turn(), patience_s=0.3)
+        said = attempted.result.detail
+    except EngineDown as error:
+        said = str(error)
+    assert key not in said
+    assert "Bearer [key]" in said
+
+
+def test_a_key_in_an_answer_is_taken_out_too(monkeypatch):
+    """The store keeps answers; a word like EMPTY, given as a key, is left where it is."""
+    for key, text in (("sk-0123456789abcdef", "[key]"), ("EMPTY", "EMPTY")):
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        [attempted] = asked(scripted(lambda key=key: completion(key)), turn())
+        assert attempted.result.text == text
+
+
+def test_a_provider_is_named_by_itself(monkeypatch):
+    """Its URL and its key's variable come from the table; a missing key names the variable."""
+    for name, provider in PROVIDERS.items():
+        endpoint = Endpoint(url=name, model="m")
+        assert (endpoint.urls, endpoint.key_env) == ((provider.url,), provider.key_env)
+        assert Endpoint(url=f"{provider.url}/", model="m") == endpoint
+        assert Endpoint(url=name, model="m", key_env="OTHER").key_env == "OTHER"
+        monkeypatch.delenv(provider.key_env, raising=False)
+        with pytest.raises(EngineDown, match=f"set the environment variable {provider.key_env}"):
+            endpoint.open()
+        monkeypatch.setenv(provider.key_env, " k\n")
+        assert endpoint.key() == "k"
+
+
+def test_a_server_of_ones_own_needs_no_key(monkeypatch):
+    """Nothing is missing where the variable is not set."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert Endpoint(url="http://h/v1", model="m").key() == ""
+
+
+def test_urls_are_cleaned_and_a_key_in_one_is_refused():
+    """Several are split at commas; what cannot be one is refused with the mend."""
+    endpoint = Endpoint(url=" http://a/v1/, https://b:1/v1 ,http://a/v1", model="m")
+    assert endpoint.urls == ("http://a/v1", "https://b:1/v1")
+    for wrong in ("http://", "", ",", "ftp://a"):
+        with pytest.raises(ValueError, match="http://HOST:PORT/v1"):
+            Endpoint(url=wrong, model="m")
+    with pytest.raises(ValueError, match="must not hold a key"):
+        Endpoint(url="http://me:secret@a/v1", model="m")
+
+
+def test_a_page_in_place_of_the_api_ends_the_run():
+    """A proxy that answers everything with HTML is no server: no rejects."""
+
+    async def run() -> None:
+        app = web.Application()
+
+        async def page(request: web.Request) -> web.Response:
+            return web.Response(text="<html>down for maintenance", content_type="text/html")
+
+        app.router.add_route("*", "/{path:.*}", page)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        transport = Endpoint(url=url, model="m", patience_s=0.5).open()
+        try:
+            await transport.complete(turn())
+        finally:
+            await transport.close()
+            await runner.cleanup()
+
+    with pytest.raises(EngineDown, match="not a chat completion: '<html>"):
+        asyncio.run(run())

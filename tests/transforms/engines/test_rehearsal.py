@@ -70,7 +70,7 @@ def test_a_fate_is_a_function_of_its_seeds(seed, prompt, request_seed, first, se
     shares = {"malformed": first, "correctable": second, "failing": third}
     fate = Rehearsal(seed=seed, **shares).fate(prompt, request_seed)
     assert fate in (GOOD, CORRECTABLE, MALFORMED, FAILING)
-    other = Rehearsal(seed=seed, latency_s=3, in_flight=1, prompts="x", **shares)
+    other = Rehearsal(seed=seed, latency_s=3, in_flight=1, prompts=("x",), **shares)
     assert other.fate(prompt, request_seed) == fate
 
 
@@ -253,7 +253,7 @@ def test_a_rehearsal_of_ones_own_answers_for_its_prompt(tmp_path):
     (tmp_path / "infinibyte" / "evals.py").write_text(
         "def rehearse(messages, rng):\n    return '{\"mine\": %d}' % len(messages)\n"
     )
-    rehearsal = Rehearsal(prompts=str(tmp_path))
+    rehearsal = Rehearsal(prompts=(str(tmp_path),))
     assert json.loads(rehearsal.outcome(turn("infinibyte/evals", 1)).text) == {"mine": 2}
     for prompt in (FREE_TEXT, "infinibyte/best_problem"):
         assert rehearsal.outcome(turn(prompt, 1)) == Rehearsal().outcome(turn(prompt, 1))

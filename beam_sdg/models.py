@@ -1,0 +1,126 @@
+"""Which model a stage asks, where it is served, how it draws and what it costs."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args
+
+import pydantic
+
+from transforms.engines.dialect import DialectName
+from transforms.engines.endpoint import PROVIDERS, Endpoint
+from transforms.engines.engine import Engine, Sampling
+from transforms.engines.rehearsal import Rehearsal
+from transforms.errors import UsageError
+
+C = TypeVar("C", bound=pydantic.BaseModel)
+_SHARED = ("in_flight", "prompts")  # of the rehearsal's settings, those with a flag of their own
+_SAMPLING = ("temperature", "top_p", "max_tokens")
+_ENDPOINT = (
+    *("model", "key_env", "in_flight", "timeout_s", "patience_s"),
+    *("requests_per_minute", "tokens_per_minute", "dialect"),
+)
+
+
+class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """The flags about models; `--set STAGE.NAME=VALUE` gives one stage a value of its own.
+
+    Without a model the rehearsal answers in its place. Prices are US dollars per million tokens.
+    """
+
+    model: str | None = pydantic.Field(
+        None, description="name of the model, as its server knows it"
+    )
+    endpoint: str | None = pydantic.Field(
+        None,
+        description="URL of an OpenAI-compatible API, http://HOST:PORT/v1, or several of them, "
+        f"separated by commas; or {' or '.join(PROVIDERS)}",
+    )
+    key_env: str = pydantic.Field(
+        "",
+        description="environment variable with the API key (default: OPENAI_API_KEY, or the "
+        "provider's own)",
+    )
+    in_flight: int = pydantic.Field(64, ge=1, description="requests at once")
+    requests_per_minute: int | None = pydantic.Field(
+        None, ge=1, description="most requests a minute (default: no limit)"
+    )
+    tokens_per_minute: int | None = pydantic.Field(
+        None, ge=1, description="most tokens a minute, in and out (default: no limit)"
+    )
+    dialect: tuple[DialectName, ...] = pydantic.Field(
+        (),
+        description="what the server does not take, if it does not say so itself: "
+        + ", ".join(get_args(DialectName)),
+    )
+    timeout_s: float = pydantic.Field(3600.0, gt=0, description="longest wait for one answer")
+    patience_s: float = pydantic.Field(
+        120.0, ge=0, description="end the run when the server has failed for this long"
+    )
+    temperature: float | None = pydantic.Field(None, ge=0, description="of the sampling")
+    top_p: float | None = pydantic.Field(None, gt=0, le=1, description="of the sampling")
+    max_tokens: int | None = pydantic.Field(None, ge=1, description="most tokens of one answer")
+    price_in: float | None = pydantic.Field(
+        None, ge=0, description="US dollars per million prompt tokens, for reports"
+    )
+    price_out: float | None = pydantic.Field(
+        None, ge=0, description="US dollars per million completion tokens, for reports"
+    )
+    rehearsal: dict[str, str] = pydantic.Field(
+        {},
+        description="NAME=VALUE,… of the rehearsed model: malformed, correctable and failing "
+        "(shares of planted faults), latency_s, seed",
+    )
+
+    def engine(self, prompt_folders: tuple[str, ...]) -> Engine:
+        """An endpoint where there is a model, else the rehearsal.
+
+        Raises:
+            UsageError: a model without a server, a server without a model, or a bad value.
+        """
+        if not self.model and not self.endpoint:
+            given = {"in_flight": self.in_flight, "prompts": prompt_folders}
+            return validated(Rehearsal, {**given, **self.rehearsal}, "rehearsal ")
+        if not self.endpoint:
+            raise UsageError(
+                f"--model {self.model} needs the server that serves it: --endpoint http://HOST/v1"
+            )
+        if not self.model:
+            raise UsageError(f"--endpoint {self.endpoint} needs the --model to ask it for")
+        if self.rehearsal:
+            raise UsageError("--rehearsal is for runs without a --model; drop one of them")
+        settings = {name: getattr(self, name) for name in _ENDPOINT}
+        return validated(Endpoint, {"url": self.endpoint, **settings})
+
+    def sampling(self) -> Sampling:
+        """The sampling asked for; what it leaves out is left to the server."""
+        return Sampling(**{name: getattr(self, name) for name in _SAMPLING})
+
+    def changed(self, stage: str, values: Mapping[str, Any]) -> "ModelSettings":
+        """These settings with a stage's own values.
+
+        Raises:
+            UsageError: a name that is no setting of a stage, or a value that does not fit.
+        """
+        for name in values:
+            if name not in type(self).model_fields:
+                known = ", ".join(type(self).model_fields)
+                raise UsageError(
+                    f"--set {stage}.{name}: a stage has no such setting; known: {known}"
+                )
+        given = self.model_dump(exclude_unset=True)
+        return validated(type(self), {**given, **values}, f"set {stage}.")
+
+
+def validated(model: type[C], values: Mapping[str, Any], flag: str = "") -> C:
+    """A configuration from values; `flag` is what stands before a value's name on the command line.
+
+    Raises:
+        UsageError: the flag, the value and what is wrong with it.
+    """
+    try:
+        return model.model_validate(values)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        shown = name if name in _SHARED else f"{flag}{name}"
+        raise UsageError(f"--{shown} {first['input']!r}: {message}" if name else message) from error

@@ -1,0 +1,146 @@
+"""Looking before leaping: a few rows through every stage, or what a run would ask.
+
+Both run the recipe's own stages. A preview asks the real model and keeps its answers, which then
+serve the full run; a dry run asks a rehearsed one and keeps nothing.
+"""
+
+import dataclasses
+import os
+import tempfile
+
+import rich.box
+import rich.console
+import rich.table
+import rich.text
+
+from beam_sdg.launch import Launch
+from beam_sdg.models import ModelSettings
+from beam_sdg.options import Invocation
+from beam_sdg.panel import cost
+from beam_sdg.publish import write_manifest
+from beam_sdg.runs import Stage
+from beam_sdg.shards import column_values
+from beam_sdg.trace import SHOWN_CHARACTERS, print_way, way_of
+from transforms.engines.store import AnswerStore
+from transforms.errors import UsageError
+
+PREVIEWED_ROWS = 10
+TRIED_ROWS = 3
+CHARACTERS_PER_TOKEN = 4  # of English prose and code, roughly, whatever the tokenizer
+
+
+def preview(
+    invocation: Invocation, console: rich.console.Console, progress: rich.console.Console
+) -> None:
+    """Make the first ten rows and print their way through every stage.
+
+    Nothing is published; `beam-sdg show` finds the rows until there is a dataset.
+
+    Raises:
+        SdgError: as for a run.
+    """
+    small = _of_rows(invocation, PREVIEWED_ROWS)
+    launch = Launch.prepared(small)
+    manifest = launch.manifest(launch.execute(progress))
+    work_dir = launch.run.work_dir
+    manifest = manifest.model_copy(
+        update={"store": os.path.relpath(launch.context.store, work_dir)}
+    )
+    write_manifest(manifest, work_dir)
+    ids = _ids(launch)
+    for number, row_id in enumerate(ids, start=1):
+        console.rule(f"row {number} of {len(ids)}: {row_id}")
+        way = way_of(manifest, work_dir, row_id)
+        print_way(console, [station for station in way if station.turns], SHOWN_CHARACTERS)
+    console.rule()
+    shown = launch.output if not invocation.run.work_dir else work_dir
+    console.print(
+        f"{len(ids)} rows; the whole of one: beam-sdg show {shown} ID. The full run will not ask "
+        "again for these answers."
+    )
+
+
+def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
+    """Print the stages, an estimate of calls, tokens and cost, and each stage's first prompt.
+
+    Sources are read and a few rows are rehearsed in a temporary folder; no model is asked and
+    nothing is kept. Prompts of later stages are made from rehearsed answers, so their length is a
+    guess.
+
+    Raises:
+        SdgError: what a run would fail with before it asks anything.
+    """
+    wanted = Launch.prepared(invocation)
+    with tempfile.TemporaryDirectory() as folder:
+        rehearsed = Launch.prepared(_rehearsed(_of_rows(invocation, TRIED_ROWS), folder))
+        stages = rehearsed.execute(rich.console.Console(quiet=True))
+        sent = {
+            stage.stage: [
+                line for line in AnswerStore(rehearsed.context.store, stage.stage).attempts()
+            ]
+            for stage in stages
+        }
+    console.print(_plan(wanted, sent))
+    for stage in wanted.run.stages:
+        if not stage.ask or not sent[stage.name]:
+            continue
+        first = min(sent[stage.name], key=lambda line: line["at"])
+        console.rule(f"first prompt of {stage.name} ({stage.ask.prompt})", align="left")
+        for role, text in first["sent"]:
+            console.print(f"[bold]→ {role}[/bold]")
+            console.print(text, markup=False)
+    console.print("Nothing was asked or written.")
+
+
+def _plan(launch: Launch, sent: dict[str, list[dict]]) -> rich.table.Table:
+    rows = launch.invocation.config.expected_rows()
+    table = rich.table.Table(
+        title=f"{launch.invocation.recipe.name}: at most {rows:,} rows into {launch.output}",
+        title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+    )
+    for title in ("stage", "model", "calls", "tokens in", "tokens out", "cost"):
+        table.add_column(title, justify="left" if title in ("stage", "model") else "right")
+    for stage in launch.run.stages:
+        if stage.ask is None:
+            table.add_row(stage.name)
+            continue
+        models = launch.models[stage.name]
+        calls = rows * stage.ask.samples
+        tokens_in = calls * _mean_tokens(sent[stage.name])
+        tokens_out = calls * (models.max_tokens or 0)
+        spent = cost(models, tokens_in, tokens_out)
+        table.add_row(
+            stage.name,
+            stage.ask.engine.model,
+            f"{calls:,}",
+            f"{tokens_in:,}",
+            f"≤ {tokens_out:,}" if models.max_tokens else "no --max_tokens",
+            "–" if spent is None or not models.max_tokens else f"≤ ${spent:,.2f}",
+        )
+    return table
+
+
+def _mean_tokens(lines: list[dict]) -> int:
+    """About how many tokens the first turn of a conversation sends."""
+    lengths = [sum(len(text) for _, text in line["sent"]) for line in lines if line["turn"] == 1]
+    return round(sum(lengths) / len(lengths) / CHARACTERS_PER_TOKEN) if lengths else 0
+
+
+def _of_rows(invocation: Invocation, rows: int) -> Invocation:
+    if invocation.run.stages:
+        raise UsageError("--stages is for whole runs; leave it out to look at all stages")
+    return dataclasses.replace(invocation, config=invocation.config.of_rows(rows))
+
+
+def _rehearsed(invocation: Invocation, folder: str) -> Invocation:
+    run = invocation.run.model_copy(update={"output": folder, "work_dir": None, "num_shards": 1})
+    return dataclasses.replace(invocation, run=run, models=ModelSettings(), stage_settings={})
+
+
+def _ids(launch: Launch) -> list[str]:
+    """The ids of the rows that the first asked stage took, in their order."""
+    first: Stage = next(stage for stage in launch.run.stages if stage.ask)
+    [before] = first.inputs
+    paths = launch.run.shards_of(before, "rows")
+    return [row_id for path in paths for row_id in column_values(path, "id")]

@@ -1,0 +1,161 @@
+"""One row's way through a run: what each stage made of it, what the model was told and answered."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import rich.console
+import rich.markup
+import rich.rule
+
+from beam_sdg.publish import RunManifest
+from beam_sdg.runs import StageManifest
+from beam_sdg.shards import shard_path
+from transforms.codec import canonical_json
+from transforms.engines.store import AnswerStore
+from transforms.errors import InputError
+from transforms.seeding import integer
+
+SHOWN_CHARACTERS = 1500
+
+
+@dataclasses.dataclass(frozen=True)
+class Station:
+    """What one stage made of a row: its rows or rejects, and the turns of its conversations."""
+
+    stage: str
+    rows: list[dict[str, Any]]
+    rejects: list[dict[str, Any]]
+    turns: list[dict[str, Any]]
+
+
+def way_of(manifest: RunManifest, work_dir: str, row_id: str) -> list[Station]:
+    """The stations of a row, in the order of the stages.
+
+    `row_id` is the id of a row, of a reject or of a problem; ids that a row holds, such as those of
+    the problems it was made from, are followed to their sources.
+
+    Raises:
+        InputError: no stage has a row of this id.
+    """
+    found = {stage.stage: _found(stage, work_dir, {row_id}) for stage in manifest.stages}
+    held = {row_id, *(name for rows, _ in found.values() for row in rows for name in _ids(row))}
+    for stage in manifest.stages:
+        if not any(found[stage.stage]):
+            found[stage.stage] = _found(stage, work_dir, held)
+    if not any(any(kinds) for kinds in found.values()):
+        raise InputError(
+            f"no stage has a row {row_id}; ids are in the column id of data and rejects"
+        )
+    store = str(Path(work_dir, "store"))
+    return [
+        Station(stage, rows, rejects, list(_turns(store, stage, [*rows, *rejects])))
+        for stage, (rows, rejects) in found.items()
+        if rows or rejects
+    ]
+
+
+def print_way(console: rich.console.Console, way: Sequence[Station], most: int | None) -> None:
+    """Print a row's way: each station's turns and what it added to the row.
+
+    Of each text the first `most` characters are shown, or all.
+    """
+    seen: set[str] = set()
+    for station in way:
+        console.print(rich.rule.Rule(station.stage, align="left"))
+        for turn in station.turns:
+            for role, text in turn.get("sent", ()):
+                _print_text(console, f"→ {role}", text, most)
+            _print_outcome(console, turn, most)
+        for row in station.rows:
+            for name, value in _without_calls(row).items():
+                shown = _shown(value)
+                if value is not None and shown not in seen:
+                    _print_text(console, name, shown, most)
+                seen.add(shown)
+        for reject in station.rejects:
+            _print_text(console, f"✗ {reject['reason']}", reject["detail"], most)
+
+
+def _found(stage: StageManifest, work_dir: str, ids: set[str]) -> tuple[list[Any], list[Any]]:
+    folder = f"{work_dir}/stages/{stage.stage}/{stage.fingerprint}"
+    rows, rejects = (list(_with_ids(f"{folder}/{kind}", ids)) for kind in ("rows", "rejects"))
+    return rows, rejects
+
+
+def _with_ids(prefix: str, ids: set[str]) -> Iterator[dict[str, Any]]:
+    """The rows of these ids, of which each is in one shard."""
+    first = next(Path(prefix).parent.glob(f"{Path(prefix).name}-*.parquet"), None)
+    if first is None:
+        raise InputError(f"{prefix}-….parquet is missing; run the same command again")
+    num_shards = int(first.stem.rpartition("-")[2])
+    for shard in sorted({integer(num_shards, "shard", name) for name in ids}):
+        path = shard_path(prefix, shard, num_shards)
+        yield from pq.read_table(path, filters=[("id", "in", sorted(ids))]).to_pylist()
+
+
+def _ids(value: Any) -> Iterator[str]:
+    """All that stands under the name `id` within a row."""
+    if isinstance(value, dict):
+        if isinstance(value.get("id"), str):
+            yield value["id"]
+        for item in value.values():
+            yield from _ids(item)
+
+
+def _turns(store: str, stage: str, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The turns whose answers made these rows or rejects."""
+    for row in rows:
+        lines = AnswerStore(store, stage).transcript(row["id"])
+        answered = {line["key"]: line for line in lines}
+        yield from (answered[key] for key in _keys(row, stage) if key in answered)
+
+
+def _keys(value: Any, stage: str) -> list[str]:
+    """The keys of a stage's answers, wherever a row keeps its calls; or those of a reject."""
+    if isinstance(value, list):
+        return [key for item in value for key in _keys(item, stage)]
+    if not isinstance(value, dict):
+        return []
+    if "keys" in value and stage in (value.get("ask"), value.get("stage")):
+        return list(value["keys"])
+    return [key for item in value.values() for key in _keys(item, stage)]
+
+
+def _print_outcome(console: rich.console.Console, turn: dict[str, Any], most: int | None) -> None:
+    facts = f"{turn.get('model', '')}, {turn.get('latency_s', 0):.2f} s"
+    if "failure" in turn:
+        failure = turn["failure"]
+        _print_text(console, f"✗ {failure['reason']} ({facts})", failure["detail"], most)
+        return
+    reply = turn["reply"]
+    tokens = f"{reply['prompt_tokens']} + {reply['completion_tokens']} tokens"
+    if reply["reasoning"]:
+        _print_text(console, "← reasoning", reply["reasoning"], most)
+    _print_text(console, f"← {reply['finish_reason']} ({tokens}, {facts})", reply["text"], most)
+
+
+def _print_text(console: rich.console.Console, title: str, text: str, most: int | None) -> None:
+    cut = text if most is None else text[:most]
+    console.print(f"[bold]{rich.markup.escape(title)}[/bold]")
+    console.print(cut, markup=False)
+    if len(cut) < len(text):
+        console.print(f"… {len(text) - len(cut):,} more characters", style="dim")
+
+
+def _without_calls(value: Any) -> Any:
+    """A row without its calls, whose turns are shown in full."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_calls(item) for name, item in value.items() if name != "calls"}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (dict, list)):
+        return json.dumps(json.loads(canonical_json(value)), indent=2, ensure_ascii=False)
+    return str(value)

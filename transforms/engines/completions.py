@@ -1,0 +1,79 @@
+"""The chat completions format: what is sent for a turn, and what comes back."""
+
+import json
+from typing import Any
+
+from transforms.engines.engine import Reply, Turn
+
+
+def body_of(model: str, turn: Turn) -> dict[str, Any]:
+    """The request for a turn, in OpenAI's own dialect."""
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [
+            {"role": message.role, "content": message.content} for message in turn.messages
+        ],
+        "seed": turn.seed,
+        **turn.sampling.chosen(),
+    }
+    if turn.schema is not None:
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "strict": True, "schema": turn.schema},
+        }
+    return body
+
+
+def reply_of(content: bytes) -> Reply:
+    """The reply in a response's body.
+
+    A model's refusal becomes a `Reply` whose finish_reason is "refusal" and whose text is the
+    refusal. Reasoning is taken from its own field or from think tags.
+
+    Raises:
+        ValueError: it is no chat completion.
+    """
+    try:
+        answer = json.loads(content)
+        choice = answer["choices"][0]
+        message, usage = choice["message"], answer.get("usage") or {}
+        text, reasoning = _split_reasoning(message.get("content") or "")
+        refusal = "" if text else str(message.get("refusal") or "")
+        return Reply(
+            text=text or refusal,
+            reasoning=message.get("reasoning_content") or message.get("reasoning") or reasoning,
+            finish_reason="refusal" if refusal else choice.get("finish_reason") or "stop",
+            prompt_tokens=int(usage.get("prompt_tokens") or 0),
+            completion_tokens=int(usage.get("completion_tokens") or 0),
+        )
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        beginning = content[:200].decode(errors="replace")
+        raise ValueError(f"not a chat completion: {beginning!r}") from error
+
+
+def error_of(content: bytes) -> dict[str, Any]:
+    """The error object of a refused request; its `message` is all of the body if need be."""
+    text = content.decode(errors="replace")
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return {"message": text}
+    if not isinstance(body, dict):
+        return {"message": text}
+    error = body.get("error", body)
+    if not isinstance(error, dict):
+        return {"message": str(error)}
+    return {**error, "message": str(error.get("message", error))}
+
+
+def message_of(content: bytes) -> str:
+    """What the server says is wrong, on one line of at most 300 characters."""
+    return " ".join(error_of(content)["message"].split())[:300] or "no message"
+
+
+def _split_reasoning(text: str) -> tuple[str, str]:
+    """(answer, reasoning) of a text in which the server left the reasoning between think tags."""
+    reasoning, closed, answer = text.partition("</think>")
+    if not closed and not text.lstrip().startswith("<think>"):
+        return text, ""
+    return answer.lstrip(), reasoning.strip().removeprefix("<think>").strip()

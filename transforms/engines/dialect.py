@@ -1,0 +1,101 @@
+"""What a server does not take: parameters to leave out or to call by another name.
+
+    name                     what it changes
+    max_completion_tokens    `max_tokens` is sent under this name
+    no_seed, no_stop, …      the parameter is left out
+
+Names are given in the settings, or learned from a server that refuses a request and says why.
+"""
+
+import logging
+import re
+from collections.abc import Collection, Iterable
+from typing import Any, Literal, get_args
+
+from transforms.engines.completions import error_of
+
+_log = logging.getLogger(__name__)
+
+DialectName = Literal[
+    "max_completion_tokens",
+    "no_response_format",
+    "no_seed",
+    "no_stop",
+    "no_temperature",
+    "no_top_p",
+]
+_LEFT_OUT = {
+    name.removeprefix("no_"): name for name in get_args(DialectName) if name.startswith("no_")
+}
+_ADAPTED = {"max_tokens": "max_completion_tokens", **_LEFT_OUT}
+_REFUSED = (400, 422)
+_CODES = {"unsupported_parameter", "unknown_parameter", "unsupported_value"}
+_QUOTED = r"(?<![\w.])['\"`]?{}['\"`]?"
+_REFUSALS = (
+    r"\b(?:unknown|unsupported|unrecognized|unexpected|extra)(?: request| keyword| body)?"
+    r" (?:parameter|field|argument|property|key|input)(?:s|\(s\))?(?: supplied| name)?:? ?"
+    r"{name}(?![\w-])",
+    r"\bunsupported value: {name}",
+    r"{name}(?: parameter| field| argument)?(?: of type ['\"`]?\w+['\"`]?)?(?: type)?"
+    r" (?:is|are) (?:not (?:yet |currently )?(?:supported|permitted|allowed|available|recognized)"
+    r"|unsupported|unavailable|unknown|unrecognized)\b"
+    r"(?! (?:above|below|over|under|beyond|outside|greater|less|for values?)\b)",
+    r"\b(?:does not|doesn't|do not|don't|cannot|can't) (?:yet |currently )?support"
+    r" (?:the )?(?:parameter |field |argument )?{name}(?=$|[.,;)]| parameter| field| argument)",
+    r"'loc': [\[(]'body', {name}[^\])]*[\])], 'msg': 'extra (?:inputs are|fields) not permitted",
+)
+
+
+def _patterns(parameter: str) -> re.Pattern[str]:
+    spelled = "(?:response_format|json_schema)" if parameter == "response_format" else parameter
+    name = _QUOTED.format(spelled)
+    return re.compile("|".join(r.replace("{name}", name) for r in _REFUSALS), re.IGNORECASE)
+
+
+_SAYS_SO = {parameter: _patterns(parameter) for parameter in _ADAPTED}
+
+
+def refused_parameter(sent: Collection[str], content: bytes) -> str | None:
+    """The parameter that a refusal's body says the server does not take; None if it does not.
+
+    Only what was sent and can be done without is looked for, and only where the server names it
+    as unknown or unsupported: by OpenAI's error code, in pydantic's words, or in a sentence.
+    """
+    error = error_of(content)
+    named = str(error.get("param") or "").split(".")[0]
+    if error.get("code") in _CODES and named in _ADAPTED and named in sent:
+        return named
+    for parameter, says_so in _SAYS_SO.items():
+        if parameter in sent and says_so.search(error["message"]):
+            return parameter
+    return None
+
+
+class Dialect:
+    """The dialect of one endpoint: begins with what is known and learns from refusals."""
+
+    def __init__(self, known: Iterable[DialectName]) -> None:
+        self._names: set[str] = set(known)
+
+    def spoken(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A request's body in this dialect."""
+        if not self._names:
+            return body
+        spoken = {name: value for name, value in body.items() if not self._leaves_out(name)}
+        if "max_completion_tokens" in self._names and "max_tokens" in spoken:
+            spoken["max_completion_tokens"] = spoken.pop("max_tokens")
+        return spoken
+
+    def learns_from(self, status: int, sent: Collection[str], content: bytes) -> bool:
+        """Whether a response says that something sent is not taken: then another try differs."""
+        parameter = refused_parameter(sent, content) if status in _REFUSED else None
+        if parameter is None:
+            return False
+        name = _ADAPTED[parameter]
+        if name not in self._names:
+            self._names.add(name)
+            _log.info("the server does not take %s: going on as with --dialect %s", parameter, name)
+        return True
+
+    def _leaves_out(self, parameter: str) -> bool:
+        return _LEFT_OUT.get(parameter) in self._names

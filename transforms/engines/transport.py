@@ -1,0 +1,192 @@
+"""The retry loop of an endpoint: one turn at a time, until it has an answer or is given up."""
+
+import asyncio
+import itertools
+import json
+import random
+import time
+from collections.abc import Sequence
+
+from transforms.engines.completions import body_of, message_of, reply_of
+from transforms.engines.dialect import Dialect
+from transforms.engines.engine import (
+    KEY_HEADER,
+    PROMPT_HEADER,
+    Attempted,
+    Failure,
+    Reply,
+    Turn,
+)
+from transforms.engines.gate import Gate
+from transforms.engines.pace import Pace
+from transforms.engines.servers import Server, Stumble, backoff_s
+from transforms.engines.wire import Response, Wire
+from transforms.errors import EngineDown
+
+_PASSING = {408, 409, 425}
+_FATAL = {
+    401: "the key is missing or wrong: set the environment variable {key_env}",
+    403: "the key may not use this model: check {key_env} and --model",
+    404: "check --endpoint (it ends in /v1 on most servers) and --model",
+}
+_TOO_LARGE = "request too large"  # OpenAI's 429 for one that is larger than a minute's tokens
+_KEPT = "run the same command again: answers so far are kept"
+
+
+class EndpointTransport:
+    """Servers of one model, behind one gate.
+
+    Args:
+        model: what they are asked for.
+        servers: where.
+        gate: lets requests through to them.
+        pace: the limits per minute that the gate keeps.
+        wire: how they are reached.
+        dialect: what they do not take.
+        attempts: how often a request may fail while its server answers others.
+        key_env: where the key came from, for messages.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        servers: Sequence[Server],
+        gate: Gate,
+        pace: Pace,
+        wire: Wire,
+        dialect: Dialect,
+        attempts: int,
+        key_env: str,
+    ) -> None:
+        self._model = model
+        self._servers = servers
+        self._gate = gate
+        self._pace = pace
+        self._wire = wire
+        self._dialect = dialect
+        self._attempts = attempts
+        self._key_env = key_env
+
+    async def complete(self, turn: Turn) -> Attempted:
+        """Answer one turn; what may pass is sent again, waiting longer each time.
+
+        A refusal that no retry can mend is that turn's `Failure`; so is a fault that outlasts
+        `attempts`, of which only those count between which the server answered somebody. A timeout
+        is tried once more: the same request would take as long again. A 429 never counts.
+
+        Raises:
+            EngineDown: a server refuses every request, or all have been failing for too long.
+        """
+        tokens = self._pace.estimate(turn)
+        strikes, stumbled_at = 0, time.monotonic()
+        for attempt in itertools.count(1):
+            held = await self._gate.enter(tokens)
+            server, sent_at = held[0], time.monotonic()
+            try:
+                outcome = await self._send(server, turn, sent_at)
+            finally:
+                self._gate.leave(held)
+            now = time.monotonic()
+            self._pace.correct(tokens, outcome if isinstance(outcome, Reply) else None)
+            if not isinstance(outcome, Stumble):
+                return Attempted(outcome, attempt, now - sent_at)
+            strikes += _is_own_fault(outcome, server, stumbled_at)
+            most = min(2, self._attempts) if outcome.kind == "slow" else self._attempts
+            if strikes >= most or await self._is_alone(outcome, server):
+                failure = Failure(outcome.reason, outcome.detail)
+                return Attempted(failure, attempt, now - sent_at)
+            stumbled_at = now
+            await asyncio.sleep(_pause_s(outcome, server, attempt))
+        raise AssertionError("unreachable")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._wire.close()
+
+    async def _send(self, server: Server, turn: Turn, sent_at: float) -> Reply | Failure | Stumble:
+        """One attempt; sent again at once where the server says which parameter to leave out."""
+        url = f"{server.url}/chat/completions"
+        headers = {KEY_HEADER: turn.key, PROMPT_HEADER: turn.prompt}
+        body = body_of(self._model, turn)
+        while True:
+            sent = self._dialect.spoken(body)
+            response = await self._wire.post(url, json.dumps(sent).encode(), headers)
+            outcome: Reply | Failure | Stumble
+            if isinstance(response, Stumble):
+                outcome = response
+            elif self._dialect.learns_from(response.status, sent, response.content):
+                continue
+            else:
+                outcome = self._read(server, response)
+            if isinstance(outcome, Stumble):
+                server.stumbled(outcome, sent_at)
+            else:
+                server.answered()
+            return outcome
+
+    def _read(self, server: Server, response: Response) -> Reply | Failure | Stumble:
+        status = response.status
+        if status == 200:
+            try:
+                return reply_of(response.content)
+            except ValueError as error:
+                return Stumble("broken", "bad_response", self._wire.redacted(str(error)))
+        detail = f"HTTP {status}: {message_of(response.content)}"
+        if status in _FATAL and not server.has_answered():
+            mend = _FATAL[status].format(key_env=self._key_env)
+            raise EngineDown(f"{server.url} answered {detail}; {mend}")
+        if status == 429 and _TOO_LARGE not in detail.lower():
+            return Stumble("limited", "rate_limited", detail, response.retry_after_s)
+        if status in _PASSING or status >= 500:
+            return Stumble("broken", "server_error", detail, response.retry_after_s)
+        return Failure("request_refused", detail)
+
+    async def _is_alone(self, stumble: Stumble, server: Server) -> bool:
+        """Whether a request fails by itself: all servers seem down, but its own is there.
+
+        Raises:
+            EngineDown: all are down, or rate limited.
+        """
+        if not all(each.is_down() for each in self._servers):
+            return False
+        if stumble.kind != "limited":
+            there = [
+                each for each in self._servers if await self._wire.is_there(f"{each.url}/models")
+            ]
+            if there:
+                return server in there
+        raise EngineDown(_verdict(self._servers, server, stumble))
+
+
+def _is_own_fault(stumble: Stumble, server: Server, since: float) -> bool:
+    """Whether a stumble counts against its request: others get through, or it takes too long."""
+    if stumble.kind == "limited":
+        return False
+    return stumble.kind == "slow" or server.last_answer > since
+
+
+def _pause_s(stumble: Stumble, server: Server, attempt: int) -> float:
+    """How long a request waits before it stands in line again.
+
+    Where its server is left alone the line waits, and the request need not: another may take it.
+    """
+    if server.is_aside():
+        return random.uniform(0, 0.1)
+    return max(stumble.retry_after_s, backoff_s(attempt - 1))
+
+
+def _verdict(servers: Sequence[Server], server: Server, stumble: Stumble) -> str:
+    if stumble.kind == "limited":
+        asked_s = stumble.retry_after_s
+        wait = f", and asks to wait {asked_s:.0f} s" if asked_s else ""
+        return (
+            f"{server.url} is rate limited: nothing but 429 for {server.failing_s():.0f} s "
+            f"({stumble.detail}){wait}; set --requests_per_minute to what the server allows, wait "
+            f"or raise --patience_s, then {_KEPT}"
+        )
+    failed = " and ".join(
+        f"{each.url} has failed for {each.failing_s():.0f} s "
+        f"({each.last_stumble.detail if each.last_stumble else 'no answer'})"
+        for each in servers
+    )
+    return f"{failed}; start the server or mend --endpoint, then {_KEPT}"
