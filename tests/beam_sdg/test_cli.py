@@ -104,7 +104,7 @@ def test_bad_rows_become_rejects_and_are_counted(beam_sdg_command, tmp_path):
         ["not_json", "not_text", "not_an_object", "duplicate", "missing_text", "empty_text"]
     )
     details = {reject["reason"]: reject["detail"] for reject in rejects}
-    assert details["not_json"].startswith("rows.jsonl, line 2: not JSON")
+    assert details["not_json"].startswith("rows.jsonl, line 2, byte 19: not JSON")
     [stage] = [
         stage
         for stage in json.loads((output / "manifest.json").read_text())["stages"]

@@ -1,0 +1,16 @@
+"""Sources: rows of files and of datasets of the Hugging Face hub, as problems.
+
+formats     the columns of published datasets
+files       which files there are, and their text
+rows        the rows of a file, by its kind: lines, documents, delimited, Parquet
+hub         the rows of a dataset
+problems    a row as a problem or a reject
+source      what a user names
+read        all of it in a pipeline
+"""
+
+from beam_sdg.sources.formats import FORMATS, Format
+from beam_sdg.sources.read import ReadProblems
+from beam_sdg.sources.source import Source
+
+__all__ = ["FORMATS", "Format", "ReadProblems", "Source"]
