@@ -26,7 +26,7 @@ from transforms.cross_breed import (
     example_of,
     with_answer,
 )
-from transforms.errors import InputError, UsageError
+from transforms.errors import InputError
 from transforms.reading import Structured, Text
 from transforms.records import (
     CrossBreed,
@@ -38,7 +38,7 @@ from transforms.records import (
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 
-# Side A and side B: a format alone needs the files to be given, a source brings them.
+# Side A and side B, as sources: a format alone is its published dataset.
 STRATEGIES = {
     "ocr_omr": ("ocr", "omr"),
     "sample": (f"sample={SAMPLES / 'coding.jsonl'}", f"sample={SAMPLES / 'science.jsonl'}"),
@@ -105,16 +105,11 @@ class InfiniByteConfig(RecipeConfig):
         """The sources of side "a" or "b", their files and columns looked at.
 
         Raises:
-            UsageError: the strategy brings no files and none were given.
-            InputError: a file or a column is missing.
+            UsageError: a format is unknown, or a dataset of the hub needs the extra `datasets`.
+            InputError: a file, a dataset or a column is missing.
         """
         default = STRATEGIES[self.strategy]["ab".index(side)]
         given = getattr(self, f"problems_{side}")
-        if not given and "=" not in default:
-            raise UsageError(
-                f"strategy {self.strategy} brings no files for side {side.upper()}; "
-                f"pass --problems_{side} {default}=FILE"
-            )
         names = {"text": f"column_{side}", "id": f"id_column_{side}", "licence": f"licence_{side}"}
         own = {name: value for name, field in names.items() if (value := getattr(self, field))}
         return tuple(
