@@ -108,7 +108,7 @@ def _show(arguments: Sequence[str], console: rich.console.Console) -> None:
             work_dir = str(Path(folder, manifest.store).parent.resolve())
             print_way(console, way_of(manifest, work_dir, plain[1]), most=None)
             return
-    raise UsageError(_nothing_in(output))
+    raise _nothing_in(output)
 
 
 def _report(arguments: Sequence[str], console: rich.console.Console) -> None:
@@ -118,7 +118,7 @@ def _report(arguments: Sequence[str], console: rich.console.Console) -> None:
     output = plain[0].rstrip("/")
     manifest = read_manifest(output)
     if manifest is None:
-        raise UsageError(_nothing_in(output))
+        raise _nothing_in(output)
     print_report(console, manifest, output)
 
 
@@ -129,10 +129,10 @@ def _recipes(arguments: Sequence[str], console: rich.console.Console) -> None:
             console.print(f"  --mode {mode:17}{' '.join(flags)}")
 
 
-def _nothing_in(output: str) -> str:
-    unfinished = Path(output, ".work").is_dir()
-    state = "holds an unfinished run; run its command again" if unfinished else "holds no run"
-    return f"{output} {state}"
+def _nothing_in(output: str) -> UsageError:
+    if Path(output, ".work").is_dir():
+        return UsageError(f"{output} holds an unfinished run; run its command again")
+    return UsageError(f"{output} holds no run; check the path")
 
 
 def _progress() -> rich.console.Console:

@@ -93,8 +93,14 @@ def what_is_wrong(message: str) -> str:
 
 
 def reason_positions() -> dict[str, int]:
-    """Where the reason stands among the arguments of a class that has one."""
+    """Where the reason stands among the arguments of a class or a function that takes one."""
     positions = {}
+    for module in MODULES.values():
+        for node in ast.walk(module):
+            if isinstance(node, ast.FunctionDef):
+                names = [argument.arg for argument in node.args.args]
+                if "reason" in names and names[0] != "self":
+                    positions[node.name] = names.index("reason")
     for definition in classes():
         fields = [
             node.target.id
@@ -159,8 +165,7 @@ def test_what_is_looked_for_is_found():
     """The collection itself works: one message of each form, and reasons given in each way."""
     assert {
         "no file matches …",
-        "holds no run",
-        "… is not a URL",
+        "no stage has a row …",
         "prompt … has no rehearsal",
         "… failed: …",
         "not_json",

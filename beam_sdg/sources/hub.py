@@ -158,7 +158,7 @@ class Dataset(pydantic.BaseModel, frozen=True, extra="forbid"):
             try:
                 found = huggingface_hub.HfApi().dataset_info(self.place, revision=self.revision)
             except errors.GatedRepoError as error:
-                raise InputError(self._gated()) from error
+                raise self._gated() from error
             except errors.RepositoryNotFoundError as error:
                 raise InputError(
                     f"the hub has no dataset {self.place}, or it is private; check the name, or "
@@ -171,9 +171,9 @@ class Dataset(pydantic.BaseModel, frozen=True, extra="forbid"):
                 ) from error
         return str(found.sha)
 
-    def _gated(self) -> str:
-        return (
-            f"{SCHEME}{self.place} is gated: accept its terms at https://huggingface.co/datasets/"
+    def _gated(self) -> InputError:
+        return InputError(
+            f"{SCHEME}{self.place} is gated; accept its terms at https://huggingface.co/datasets/"
             f"{self.place}, then set HF_TOKEN to a token of that account"
         )
 
@@ -187,7 +187,7 @@ class Dataset(pydantic.BaseModel, frozen=True, extra="forbid"):
         except Exception as error:
             said = one_line(error)
             if "gated dataset" in said:
-                raise InputError(self._gated()) from error
+                raise self._gated() from error
             mend = "check the folder" if self._is_local else "check the name and the network"
             raise InputError(f"cannot {verb} {self}: {said}; {mend}") from error
 

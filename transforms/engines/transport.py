@@ -155,7 +155,7 @@ class EndpointTransport:
             ]
             if there:
                 return server in there
-        raise EngineDown(_verdict(self._servers, server, stumble))
+        raise _verdict(self._servers, server, stumble)
 
 
 def _is_own_fault(stumble: Stumble, server: Server, since: float) -> bool:
@@ -175,11 +175,11 @@ def _pause_s(stumble: Stumble, server: Server, attempt: int) -> float:
     return max(stumble.retry_after_s, backoff_s(attempt - 1))
 
 
-def _verdict(servers: Sequence[Server], server: Server, stumble: Stumble) -> str:
+def _verdict(servers: Sequence[Server], server: Server, stumble: Stumble) -> EngineDown:
     if stumble.kind == "limited":
         asked_s = stumble.retry_after_s
         wait = f", and asks to wait {asked_s:.0f} s" if asked_s else ""
-        return (
+        return EngineDown(
             f"{server.url} is rate limited: nothing but 429 for {server.failing_s():.0f} s "
             f"({stumble.detail}){wait}; set --requests_per_minute to what the server allows, wait "
             f"or raise --patience_s, then {_KEPT}"
@@ -189,4 +189,4 @@ def _verdict(servers: Sequence[Server], server: Server, stumble: Stumble) -> str
         f"({each.last_stumble.detail if each.last_stumble else 'no answer'})"
         for each in servers
     )
-    return f"{failed}; start the server or mend --endpoint, then {_KEPT}"
+    return EngineDown(f"{failed}; start the server or mend --endpoint, then {_KEPT}")
