@@ -419,7 +419,7 @@ def test_what_the_hub_refuses_is_one_line_that_says_the_mend(hub, look):
     assert [message for _, message in found] == [
         "the hub has no dataset org/closed, or it is private; check the name, or set HF_TOKEN to "
         "a token that may read it",
-        "hf://org/gated is gated: accept its terms at https://huggingface.co/datasets/org/gated, "
+        "hf://org/gated is gated; accept its terms at https://huggingface.co/datasets/org/gated, "
         "then set HF_TOKEN to a token of that account",
         "hf://org/set has no revision 'v9'; name a branch, a tag or a commit",
         "hf://org/set has several configs (plain, other); name one as hf://org/set#plain",
