@@ -12,7 +12,7 @@ from beam_sdg.launch import launch
 from beam_sdg.options import parse_flags
 from beam_sdg.publish import read_manifest
 from beam_sdg.recipes import RECIPES
-from beam_sdg.report import print_report
+from beam_sdg.report import gather, print_report
 from beam_sdg.version import __version__
 from prompts import PromptError
 from transforms.errors import RunError, SdgError, UsageError
@@ -89,4 +89,4 @@ def _report(arguments: Sequence[str], console: rich.console.Console) -> None:
         unfinished = Path(output, ".work").is_dir()
         state = "holds an unfinished run; run its command again" if unfinished else "holds no run"
         raise UsageError(f"{output} {state}")
-    print_report(console, manifest, output)
+    print_report(console, gather(manifest, output), output)

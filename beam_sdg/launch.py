@@ -10,12 +10,21 @@ from pathlib import Path
 import rich.console
 
 import prompts
+from beam_sdg.columns import columns_of
 from beam_sdg.options import SdgOptions, engine_of, num_shards_of, sampling_of
-from beam_sdg.publish import ASIDE, RunManifest, publish, read_manifest, versions, write_manifest
+from beam_sdg.publish import (
+    ASIDE,
+    Asked,
+    RunManifest,
+    publish,
+    read_manifest,
+    versions,
+    write_manifest,
+)
 from beam_sdg.recipes.recipe import Context, Recipe, RecipeConfig
-from beam_sdg.report import print_report, report_text
+from beam_sdg.report import gather, print_report, write_report
 from beam_sdg.runs import Run
-from beam_sdg.shards import write_whole
+from transforms.codec import arrow_schema
 from transforms.errors import UsageError
 from transforms.seeding import digest
 
@@ -53,7 +62,7 @@ def launch(
     fingerprint = digest(recipe.name, *run.fingerprints.values())[:16]
     if finished is not None and finished.fingerprint == fingerprint:
         console.print(f"{output} is complete; there is nothing to do")
-        print_report(console, finished, output)
+        print_report(console, gather(finished, output), output)
         return finished
     if finished is not None and not options.replace:
         raise UsageError(
@@ -75,11 +84,28 @@ def launch(
             versions=versions(),
             stages=stages,
             files=files,
+            columns=columns_of(arrow_schema(run.stages[-1].row_type)),
+            asks=_asks(run),
+            summary=recipe.summary,
+            citation=recipe.citation,
         )
-        write_whole(f"{output}/report.txt", report_text(manifest, output).encode())
+        figures = gather(manifest, output)
+        write_report(figures, output)
         write_manifest(manifest, output)
-    print_report(console, manifest, output)
+    print_report(console, figures, output)
     return manifest
+
+
+def _asks(run: Run) -> dict[str, Asked]:
+    return {
+        stage.name: Asked(
+            model=stage.engine.model,
+            engine=stage.engine.identity(),
+            sampling=stage.settings["sampling"],
+        )
+        for stage in run.stages
+        if stage.engine is not None
+    }
 
 
 def _require_local(*folders: str) -> None:

@@ -292,4 +292,5 @@ INFINIBYTE = Recipe(
     summary="cross-breed two sets of problems into new ones, score them and solve them",
     config=InfiniByteConfig,
     stages=stages,
+    citation="InfiniByte was published by NVIDIA as the Nemotron Nano InfiniByte recipe.",
 )

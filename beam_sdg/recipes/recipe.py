@@ -33,10 +33,11 @@ class Context:
 class Recipe:
     """A dataset that can be made: its name, its settings and its stages.
 
-    The rows of the last stage are the dataset.
+    The rows of the last stage are the dataset; `citation` says who published the method.
     """
 
     name: str
     summary: str
     config: type[RecipeConfig]
     stages: Callable[[Any, Context], list[Stage]]
+    citation: str = ""
