@@ -39,7 +39,7 @@ class Column(pydantic.BaseModel, frozen=True):
         if self.type == "list":
             [element] = self.fields
             declared = element._declared()
-            return {"list": declared.get("dtype") or declared.get("struct") or [declared]}
+            return {"list": declared if "list" in declared else next(iter(declared.values()))}
         return {"dtype": self.type}
 
     @property

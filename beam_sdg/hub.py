@@ -7,9 +7,10 @@ PUSHED = ("data/*", "rejects/*", CARD, MANIFEST, PAGE)
 
 
 def push(output: str, repo_id: str, private: bool = True) -> str:
-    """Make the repository of a dataset hold what is in `output`, in one commit; its URL.
+    """Make the repository of a dataset hold what is in `output`; its URL.
 
-    Files of an earlier push that are no longer there are removed. Pushing the same again changes
+    It takes one commit, or several where the client splits a large one. Files of an earlier push
+    that are no longer there are removed. Pushing the same again changes
     nothing. Neither answers nor stages are pushed. The token is the client's own: HF_TOKEN, or
     that of `hf auth login`.
 
