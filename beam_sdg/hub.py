@@ -10,9 +10,8 @@ def push(output: str, repo_id: str, private: bool = True) -> str:
     """Make the repository of a dataset hold what is in `output`; its URL.
 
     It takes one commit, or several where the client splits a large one. Files of an earlier push
-    that are no longer there are removed. Pushing the same again changes
-    nothing. Neither answers nor stages are pushed. The token is the client's own: HF_TOKEN, or
-    that of `hf auth login`.
+    that are no longer there are removed; pushing the same again changes nothing. Neither answers
+    nor stages are pushed. The token is the client's own: HF_TOKEN, or that of `hf auth login`.
 
     Raises:
         UsageError: no finished dataset, no client, no token, or a name that cannot be one.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _WIDTH, _ROW, _FRAME = 4.0, 0.3, 0.3  # inches
 _LONGEST = 26
+_NARROW = 18  # letters that fit twice beside each other
 _KEPT, _LINE = "#4878a8", "#c8ccd0"
 _REASONS = (
     *("#c0504d", "#e39b3f", "#8064a2", "#9a7b4f", "#d98cb3", "#5f9e6e", "#a0a030", "#40a0a0"),
@@ -74,6 +75,7 @@ def bars(name: str, counts: Mapping[Any, int]) -> str:
 def funnel(name: str, stages: Sequence[StageManifest]) -> str:
     """A bar for each stage: rows that went on, then rejects by reason."""
     reasons = sorted({reason for stage in stages for reason in stage.rejects})
+    columns = 2 if max(map(len, reasons), default=0) <= _NARROW else 1
     widest = max((stage.rows + sum(stage.rejects.values()) for stage in stages), default=0)
 
     def draw(axes: "Axes") -> None:
@@ -83,15 +85,17 @@ def funnel(name: str, stages: Sequence[StageManifest]) -> str:
         for number, reason in enumerate(reasons):
             widths = [stage.rejects.get(reason, 0) for stage in stages]
             colour = _REASONS[min(number, len(_REASONS) - 1)]
-            axes.barh(places, widths, left=ends, color=colour, height=0.7, label=reason)
+            axes.barh(places, widths, left=ends, color=colour, height=0.7, label=_label(reason))
             ends = [end + width for end, width in zip(ends, widths, strict=True)]
         _rows(axes, [_label(stage.stage) for stage in stages])
         for place, stage in zip(places, stages, strict=True):
             axes.text(ends[place] + 0.01 * widest, place, counted(stage.rows), va="center")
         axes.set_xlim(0, 1.15 * max(widest, 1))
-        axes.legend(loc="upper left", bbox_to_anchor=(-0.3, -0.02), ncols=2, fontsize=9)
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        figure.legend(loc="outside lower left", ncols=columns, fontsize=9)
 
-    return _svg(name, _FRAME + _ROW * len(stages) + 0.2 * (len(reasons) // 2 + 1), draw)
+    return _svg(name, _FRAME + _ROW * len(stages) + 0.2 * (len(reasons) // columns + 1), draw)
 
 
 def _label(text: str) -> str:

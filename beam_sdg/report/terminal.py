@@ -1,6 +1,7 @@
 """The facts of a run as tables of plain text, whole at 80 columns."""
 
 import io
+import re
 
 import rich.box
 import rich.console
@@ -11,7 +12,7 @@ from beam_sdg.report.figures import Figures
 from beam_sdg.report.shown import counted
 from beam_sdg.report.tables import Table, tables
 
-_LONG_NAME = 24
+_LONG_NAME = 26
 _WIDTH = 100
 
 
@@ -43,7 +44,7 @@ def _say(console: rich.console.Console, line: str) -> None:
 
 
 def _drawn(table: Table) -> rich.table.Table:
-    """Numbers are never broken; a name is, after a dot or a colon or where it must be."""
+    """Numbers are never broken; a long name is, between its words."""
     drawn = rich.table.Table(
         title=table.title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False
     )
@@ -51,17 +52,16 @@ def _drawn(table: Table) -> rich.table.Table:
     for header in table.headers[1:]:
         drawn.add_column(header, justify="right", no_wrap=header != "licence", overflow="fold")
     for row in table.rows:
-        name = f"  {row.name}" if row.part else _broken(row.name)
+        name = _broken(f"  {row.name}" if row.part else row.name)
         drawn.add_row(rich.text.Text(name), *map(rich.text.Text, row.cells))
     return drawn
 
 
 def _broken(name: str) -> str:
-    """A long name on two lines: the stage and the model, or a column and the one nested in it."""
-    if len(name) <= _LONG_NAME:
-        return name
-    stage, colon, model = name.partition(": ")
-    if colon:
-        return f"{stage}\n  {model}"
-    outer, dot, inner = name.rpartition(".")
-    return f"{outer}\n  .{inner}" if dot else name
+    """A long name on several lines, the next one begun after one of its marks."""
+    lines = [""]
+    for piece in re.findall(r"[^\s./:_-]+[\s./:_-]*|[\s./:_-]+", name):
+        if lines[-1].strip() and len(lines[-1]) + len(piece.rstrip()) > _LONG_NAME:
+            lines.append("  ")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)

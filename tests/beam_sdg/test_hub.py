@@ -87,7 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "deletedFile":
                 self.server.deleted.append(value["path"])
-        commit = {"commitUrl": f"{self.server.url}/datasets/org/name/commit/1", "commitOid": "1" * 40}
+        commit = {
+            "commitUrl": f"{self.server.url}/datasets/org/name/commit/1",
+            "commitOid": "1" * 40,
+        }
         self._answer({**commit, "pullRequestUrl": None, "success": True})
 
     def _body(self) -> bytes:
