@@ -13,7 +13,7 @@ from beam_sdg.options import parse_flags
 from beam_sdg.preview import dry_run, preview
 from beam_sdg.publish import read_manifest
 from beam_sdg.recipes import RECIPES, recipe_of
-from beam_sdg.report import print_report
+from beam_sdg.report import gather, print_report
 from beam_sdg.trace import print_way, way_of
 from beam_sdg.version import __version__
 from prompts import PromptError
@@ -119,7 +119,7 @@ def _report(arguments: Sequence[str], console: rich.console.Console) -> None:
     manifest = read_manifest(output)
     if manifest is None:
         raise _nothing_in(output)
-    print_report(console, manifest, output)
+    print_report(console, gather(manifest, output), output)
 
 
 def _recipes(arguments: Sequence[str], console: rich.console.Console) -> None:

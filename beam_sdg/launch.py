@@ -11,14 +11,24 @@ from pathlib import Path
 import rich.console
 
 import prompts
+from beam_sdg.columns import columns_of
+from beam_sdg.hub import push
 from beam_sdg.models import ModelSettings
 from beam_sdg.options import Invocation
 from beam_sdg.panel import Panel
-from beam_sdg.publish import ASIDE, RunManifest, publish, read_manifest, versions, write_manifest
+from beam_sdg.publish import (
+    ASIDE,
+    Asked,
+    RunManifest,
+    publish,
+    read_manifest,
+    versions,
+    write_manifest,
+)
 from beam_sdg.recipes.recipe import Context, stages_of
-from beam_sdg.report import print_report, report_text
-from beam_sdg.runs import Run, StageManifest, code_hash
-from beam_sdg.shards import write_whole
+from beam_sdg.report import gather, print_report, write_report
+from beam_sdg.runs import Run, Stage, StageManifest, code_hash
+from transforms.codec import arrow_schema
 from transforms.errors import UsageError
 from transforms.seeding import digest
 
@@ -98,6 +108,22 @@ class Launch:
             versions=versions(),
             stages=stages,
             files=[],
+            format=self.invocation.run.format,
+            columns=columns_of(arrow_schema(self.run.stages[-1].row_type)),
+            asks={stage.name: self._asked(stage) for stage in self.run.stages if stage.ask},
+            summary=self.invocation.recipe.summary,
+            citation=self.invocation.recipe.citation,
+        )
+
+    def _asked(self, stage: Stage) -> Asked:
+        assert stage.ask is not None
+        models = self.context.models_of(stage.name)
+        return Asked(
+            model=stage.ask.engine.model,
+            engine=stage.ask.engine.identity(),
+            sampling=stage.ask.sampling.chosen(),
+            price_in=models.price_in,
+            price_out=models.price_out,
         )
 
 
@@ -115,7 +141,8 @@ def launch(
     finished = read_manifest(output)
     if finished is not None and finished.fingerprint == prepared.fingerprint:
         console.print(f"{output} is complete; there is nothing to do")
-        print_report(console, finished, output)
+        print_report(console, gather(finished, output), output)
+        _push(invocation, output, console)
         return
     if finished is not None and not settings.replace:
         raise UsageError(
@@ -129,11 +156,20 @@ def launch(
         left = [stage.name for stage in prepared.run.stages if stage.name not in done]
         console.print(f"left to run before there is a dataset: {', '.join(left)}")
         return
-    files = publish(prepared.run, stages, output)
+    files = publish(prepared.run, stages, output, settings.format)
     manifest = prepared.manifest(stages).model_copy(update={"files": files})
-    write_whole(f"{output}/report.txt", report_text(manifest, output).encode())
+    figures = gather(manifest, output)
+    write_report(figures, output)
     write_manifest(manifest, output)
-    print_report(console, manifest, output)
+    print_report(console, figures, output)
+    _push(invocation, output, console)
+
+
+def _push(invocation: Invocation, output: str, console: rich.console.Console) -> None:
+    settings = invocation.run
+    if settings.push_to_hub:
+        url = push(output, settings.push_to_hub, private=not settings.public)
+        console.print(f"pushed to {url}")
 
 
 def _require_local(*folders: str) -> None:

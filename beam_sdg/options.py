@@ -41,7 +41,9 @@ class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     push_to_hub: str = pydantic.Field(
         "", description="ORG/NAME of a dataset on the Hugging Face hub that gets the result"
     )
-    private: bool = pydantic.Field(False, description="make that dataset a private one")
+    public: bool = pydantic.Field(
+        False, description="let everyone see that dataset, if it is a new one"
+    )
     dry_run: bool = pydantic.Field(
         False, description="show the stages, the first prompts and an estimate, and ask nothing"
     )

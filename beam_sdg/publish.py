@@ -1,24 +1,22 @@
 """The finished dataset: data, rejects, manifest and report appear together or not at all.
 
-out/data/train-00000-of-00001.parquet
+out/data/train-00000-of-00001.parquet            or .jsonl
 out/rejects/rejects-00000-of-00001.parquet
-out/report.txt
-out/manifest.json        written last
+out/README.md, report.html, report.txt
+out/manifest.json                                written last
 """
 
-import hashlib
-import io
 import platform
 from collections.abc import Sequence
 from typing import Any
 
 import apache_beam
 import pyarrow
-import pyarrow.parquet as pq
 import pydantic
-from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from beam_sdg.columns import Column
+from beam_sdg.formats import PARQUET, check_format, sha256, write_file
 from beam_sdg.runs import Run, StageManifest
 from beam_sdg.shards import shard_path, write_whole
 from beam_sdg.version import __version__
@@ -27,6 +25,7 @@ from transforms.errors import UsageError
 from transforms.records import Reject
 
 ASIDE = ".publishing"
+CARD, PAGE, TEXT, MANIFEST = "README.md", "report.html", "report.txt", "manifest.json"
 
 
 class DataFile(pydantic.BaseModel, frozen=True):
@@ -37,8 +36,22 @@ class DataFile(pydantic.BaseModel, frozen=True):
     sha256: str
 
 
+class Asked(pydantic.BaseModel, frozen=True):
+    """How a stage asks: its model, engine and sampling, and US dollars per million tokens."""
+
+    model: str
+    engine: str
+    sampling: dict[str, Any]
+    price_in: float | None = None
+    price_out: float | None = None
+
+
 class RunManifest(pydantic.BaseModel, frozen=True):
-    """What a dataset was made by and from; `store` is relative to the output folder."""
+    """What a dataset was made by and from; `store` is relative to the output folder.
+
+    `asks` are the stages that ask a model, by name; `summary` says what the recipe does and
+    `citation` where its method was published.
+    """
 
     recipe: str
     fingerprint: str
@@ -50,6 +63,15 @@ class RunManifest(pydantic.BaseModel, frozen=True):
     versions: dict[str, str]
     stages: list[StageManifest]
     files: list[DataFile]
+    format: str = PARQUET
+    columns: tuple[Column, ...] = ()
+    asks: dict[str, Asked] = {}
+    summary: str = ""
+    citation: str = ""
+
+    def paths(self, folder: str) -> list[str]:
+        """The files of `data` or `rejects`, relative to the output folder."""
+        return [file.path for file in self.files if file.path.startswith(f"{folder}/")]
 
 
 def versions() -> dict[str, str]:
@@ -64,7 +86,7 @@ def versions() -> dict[str, str]:
 
 def read_manifest(output: str) -> RunManifest | None:
     """The manifest of a finished run in `output`, or None."""
-    path = f"{output}/manifest.json"
+    path = f"{output}/{MANIFEST}"
     if not FileSystems.exists(path):
         return None
     with FileSystems.open(path) as file:
@@ -75,12 +97,15 @@ def read_manifest(output: str) -> RunManifest | None:
         raise UsageError(f"{path} is no manifest of this program; name another folder") from error
 
 
-def publish(run: Run, stages: Sequence[StageManifest], output: str) -> list[DataFile]:
+def publish(
+    run: Run, stages: Sequence[StageManifest], output: str, format: str = PARQUET
+) -> list[DataFile]:
     """Put the last stage's rows and every stage's rejects into the output folder.
 
-    Each folder is made aside and renamed into place, and the old manifest goes first, so that a
-    reader who waits for the manifest never sees half a dataset.
+    Each folder is made aside and renamed into place, and the old manifest and reports go first, so
+    that a reader who waits for the manifest never sees half a dataset.
     """
+    check_format(format)
     aside = f"{output}/{ASIDE}"
     _remove(aside)
     for folder in ("data", "rejects"):
@@ -88,12 +113,15 @@ def publish(run: Run, stages: Sequence[StageManifest], output: str) -> list[Data
     files = []
     rejects = [run.shards_of(stage.stage, "rejects") for stage in stages]
     rows = run.shards_of(stages[-1].stage, "rows")
+    schema = arrow_schema(run.stages[-1].row_type)
     for shard in range(run.num_shards):
-        data = shard_path("data/train", shard, run.num_shards)
-        files.append(_write(aside, data, _content(rows[shard])))
-        rejected = shard_path("rejects/rejects", shard, run.num_shards)
-        files.append(_write(aside, rejected, _joined([paths[shard] for paths in rejects])))
-    _remove(f"{output}/manifest.json")
+        data = shard_path("data/train", shard, run.num_shards, format)
+        files.append(_write(aside, data, rows[shard : shard + 1], schema, format))
+        rejected = shard_path("rejects/rejects", shard, run.num_shards, format)
+        paths = [of_stage[shard] for of_stage in rejects]
+        files.append(_write(aside, rejected, paths, arrow_schema(Reject), format))
+    for name in (MANIFEST, CARD, PAGE, TEXT):
+        _remove(f"{output}/{name}")
     for folder in ("data", "rejects"):
         _remove(f"{output}/{folder}")
         FileSystems.rename([f"{aside}/{folder}"], [f"{output}/{folder}"])
@@ -102,30 +130,15 @@ def publish(run: Run, stages: Sequence[StageManifest], output: str) -> list[Data
 
 def write_manifest(manifest: RunManifest, output: str) -> None:
     """Write the manifest, which makes the output a finished dataset."""
-    write_whole(f"{output}/manifest.json", manifest.model_dump_json(indent=2).encode() + b"\n")
+    write_whole(f"{output}/{MANIFEST}", manifest.model_dump_json(indent=2).encode() + b"\n")
     _remove(f"{output}/{ASIDE}")
 
 
-def _write(aside: str, path: str, content: bytes) -> DataFile:
-    write_whole(f"{aside}/{path}", content)
-    rows = pq.ParquetFile(io.BytesIO(content)).metadata.num_rows
-    return DataFile(path=path, rows=rows, sha256=hashlib.sha256(content).hexdigest())
-
-
-def _content(path: str) -> bytes:
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        return file.read()
-
-
-def _joined(paths: Sequence[str]) -> bytes:
-    """One Parquet file of the rejects in several, in their order."""
-    joined = io.BytesIO()
-    with pq.ParquetWriter(joined, arrow_schema(Reject), compression="zstd") as writer:
-        for path in paths:
-            table = pq.read_table(io.BytesIO(_content(path)))
-            if table.num_rows:
-                writer.write_table(table)
-    return joined.getvalue()
+def _write(
+    aside: str, path: str, shards: Sequence[str], schema: pyarrow.Schema, format: str
+) -> DataFile:
+    rows = write_file(f"{aside}/{path}", shards, schema, format)
+    return DataFile(path=path, rows=rows, sha256=sha256(f"{aside}/{path}"))
 
 
 def _remove(path: str) -> None:

@@ -25,9 +25,9 @@ from transforms.grouping import Group
 from transforms.seeding import digest, integer
 
 
-def shard_path(prefix: str, shard: int, num_shards: int) -> str:
+def shard_path(prefix: str, shard: int, num_shards: int, extension: str = "parquet") -> str:
     """The file of a shard: PREFIX-00003-of-00008.parquet."""
-    return f"{prefix}-{shard:05d}-of-{num_shards:05d}.parquet"
+    return f"{prefix}-{shard:05d}-of-{num_shards:05d}.{extension}"
 
 
 @dataclasses.dataclass(eq=False)
@@ -116,17 +116,23 @@ class ReadShards(beam.PTransform):
 
 def read_shard(path: str, record_type: Any) -> Iterator[Any]:
     """The records of one shard, in its order."""
-    with _parquet(path) as file:
-        for batch in file.iter_batches(1024):
-            for row in batch.to_pylist():
-                yield from_row(record_type, row)
+    for batch in read_batches(path):
+        for row in batch.to_pylist():
+            yield from_row(record_type, row)
 
 
 def column_values(path: str, column: str) -> Iterator[Any]:
     """One column of a shard, without reading the others."""
+    for batch in read_batches(path, columns=[column]):
+        yield from batch.column(0).to_pylist()
+
+
+def read_batches(
+    path: str, size: int = 1024, columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a shard in batches of `size`."""
     with _parquet(path) as file:
-        for batch in file.iter_batches(1024, columns=[column]):
-            yield from batch.column(0).to_pylist()
+        yield from file.iter_batches(size, columns=columns)
 
 
 def row_count(path: str) -> int:

@@ -5,16 +5,20 @@ A test that needs something a machine may lack asks for it by fixture and is ski
 
     data       real inputs beside the checkout (or at BEAM_SDG_DATA)
     network    a package index that pip can install from
+    chromium   a browser that opens pages without a screen
+    datasets   the library that trainers read datasets with, and the hub's client
 """
 
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -51,6 +55,38 @@ def network() -> None:
         command = [*probe, "--retries=0", f"--dest={folder}", "rich"]
         if subprocess.run(command, capture_output=True, check=False).returncode:
             lacking("network", "pip reaches no package index")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found or lacking("chromium", f"none of {', '.join(names)} is installed")
+
+
+@pytest.fixture
+def load_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """`datasets.load_dataset` without a network and with a cache of its own."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    try:
+        import datasets
+    except ImportError:
+        lacking("datasets", "the datasets library is not installed")
+    datasets.disable_progress_bars()
+
+    def load(folder: Path, *arguments: str, **keywords: Any) -> Any:
+        cache = str(tmp_path / "cache")
+        return datasets.load_dataset(str(folder), *arguments, cache_dir=cache, **keywords)
+
+    return load
+
+
+@pytest.fixture
+def hub_client() -> None:
+    """The hub's client."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        lacking("datasets", "the hub's client is not installed")
 
 
 Serve = Callable[..., str]

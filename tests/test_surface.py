@@ -11,7 +11,8 @@ import beam_sdg
 
 ROOT = Path(__file__).parents[1]
 LAYERS = {"beam_sdg": 2, "transforms": 1, "sandbox": 0, "prompts": 0}
-HEAVY = ("vllm", "torch", "docker", "datasets", "transformers")
+# not pandas: Beam itself imports it where it is installed
+HEAVY = ("datasets", "docker", "huggingface_hub", "matplotlib", "torch", "transformers", "vllm")
 
 
 def modules() -> list[Path]:

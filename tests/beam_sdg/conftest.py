@@ -1,16 +1,115 @@
-"""What tests of sources share."""
+"""What tests share: sources read by a pipeline, and finished datasets without a run."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_sdg.columns import columns_of
+from beam_sdg.formats import sha256, write_file
+from beam_sdg.publish import DataFile, RunManifest, write_manifest
+from beam_sdg.runs import StageManifest
 from beam_sdg.sources import ReadProblems, Source
-from transforms.codec import from_row, to_json
+from transforms.codec import arrow_schema, from_row, to_json, to_row
 from transforms.records import Problem, Reject
+
+Dataset = Callable[..., tuple[RunManifest, str]]
+ORIGIN = pa.struct([("source", pa.string()), ("licence", pa.string())])
+CALL = pa.struct([("ask", pa.string()), ("model", pa.string()), ("turns", pa.int64())])
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("problem", pa.string()),
+        pa.field("kind", pa.string()),
+        pa.field("scores", pa.struct([("clarity", pa.int64()), ("length", pa.float64())])),
+        pa.field("tags", pa.list_(pa.string())),
+        pa.field("provenance", pa.struct([("a", ORIGIN), ("calls", pa.list_(CALL))])),
+    ]
+)
+
+
+@pytest.fixture
+def row() -> Callable[..., dict[str, Any]]:
+    """Make a row of `SCHEMA`, different for each number."""
+    return _row
+
+
+def _row(number: int, **changes: Any) -> dict[str, Any]:
+    calls = [{"ask": "solution", "model": "m", "turns": 1 + (number % 5 == 0)}]
+    origin = {"source": "gsm8k", "licence": "MIT"}
+    return {
+        "id": f"{number:032x}",
+        "problem": f"How many problems are there before problem number {number} of {number**3}?",
+        "kind": ("obfuscation", "complication")[number % 2],
+        "scores": {"clarity": 1 + number % 3, "length": number / 7},
+        "tags": [] if number % 2 else ["even"],
+        "provenance": {"a": origin, "calls": calls},
+        **changes,
+    }
+
+
+def _stage(name: str, rows_in: int, rows: int, **more: Any) -> StageManifest:
+    """A stage's manifest; what it lost is `rejects` and `not_sampled`."""
+    fields = {"rejects": {}, "not_sampled": 0, "settings": {}, **more}
+    return StageManifest(
+        stage=name, fingerprint="f", inputs={}, rows_in=rows_in, rows=rows, **fields
+    )
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Publish rows of `SCHEMA` and rejects in a folder; the manifest and the folder."""
+
+    def make(
+        rows: Sequence[Mapping[str, Any]],
+        rejects: Sequence[Reject] = (),
+        name: str = "out",
+        num_shards: int = 1,
+        **fields: Any,
+    ) -> tuple[RunManifest, str]:
+        output = tmp_path / name
+        format = fields.setdefault("format", "parquet")
+        kinds = (
+            ("data/train", rows, SCHEMA),
+            ("rejects/rejects", [to_row(reject) for reject in rejects], arrow_schema(Reject)),
+        )
+        files = []
+        for kind, content, schema in kinds:
+            (output / kind).parent.mkdir(parents=True, exist_ok=True)
+            for shard in range(num_shards):
+                path = f"{kind}-{shard:05d}-of-{num_shards:05d}.{format}"
+                whole = tmp_path / "shard.parquet"
+                part = list(content[shard::num_shards])
+                pq.write_table(pa.Table.from_pylist(part, schema=schema), whole)
+                count = write_file(f"{output}/{path}", [str(whole)], schema, format)
+                files.append(DataFile(path=path, rows=count, sha256=sha256(f"{output}/{path}")))
+        lost: dict[str, dict[str, int]] = {}
+        for reject in rejects:
+            of_stage = lost.setdefault(reject.stage, {})
+            of_stage[reject.reason] = of_stage.get(reject.reason, 0) + 1
+        stages = [
+            *(
+                _stage(name, sum(reasons.values()), 0, rejects=reasons)
+                for name, reasons in lost.items()
+            ),
+            _stage("export", len(rows), len(rows)),
+        ]
+        manifest = RunManifest(**{
+            **dict(recipe="infinibyte", fingerprint="f" * 16, seed=0, model="m", engine="e"),
+            **dict(settings={}, store=".work/store", versions={"beam_sdg": "0.1.0"}),
+            **dict(stages=stages, files=files, columns=columns_of(SCHEMA), **fields),
+        })  # fmt: skip
+        write_manifest(manifest, str(output))
+        return manifest, str(output)
+
+    return make
+
 
 Read = tuple[list[Problem], list[Reject], dict[str, int]]
 
@@ -27,14 +126,14 @@ def read_sources(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Read
                 lines = items | f"Lines_{name}" >> beam.Map(to_json)
                 _ = lines | f"Write_{name}" >> beam.io.WriteToText(f"{folder}/{name}")
         return (
-            [from_row(Problem, row) for row in _rows(folder, "rows")],
-            [from_row(Reject, row) for row in _rows(folder, "rejects")],
-            dict(_rows(folder, "counts")),
+            [from_row(Problem, row) for row in _lines(folder, "rows")],
+            [from_row(Reject, row) for row in _lines(folder, "rejects")],
+            dict(_lines(folder, "counts")),
         )
 
     return read
 
 
-def _rows(folder: Path, name: str) -> list:
+def _lines(folder: Path, name: str) -> list:
     files = sorted(folder.glob(f"{name}-*"))
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]

@@ -1,0 +1,111 @@
+"""The files of a published dataset: written from a stage's shards, read back row by row.
+
+Memory is a batch of rows, whichever the format. The same rows always make the same bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from beam_sdg.shards import read_batches
+from transforms.errors import RunError, UsageError
+
+PARQUET, JSONL = "parquet", "jsonl"
+FORMATS = (PARQUET, JSONL)
+_WRITTEN = 8192
+_READ = 1024
+_CHUNK = 1 << 20
+
+
+def check_format(format: str) -> None:
+    """Raise a `UsageError` unless `format` is one of `FORMATS`."""
+    if format not in FORMATS:
+        raise UsageError(f"format {format!r} is not one of {', '.join(FORMATS)}")
+
+
+def write_file(path: str, shards: Sequence[str], schema: pa.Schema, format: str) -> int:
+    """Write the rows of several Parquet shards as one file, in their order; how many there are.
+
+    A Parquet file without rows has no row group either: readers take one of no rows for damage.
+    """
+    with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        return (_write_jsonl if format == JSONL else _write_parquet)(file, shards, schema)
+
+
+def _write_parquet(file: Any, shards: Sequence[str], schema: pa.Schema) -> int:
+    rows = 0
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for batch in _batches(shards, _WRITTEN):
+            writer.write_batch(batch)
+            rows += batch.num_rows
+    return rows
+
+
+def _write_jsonl(file: Any, shards: Sequence[str], schema: pa.Schema) -> int:
+    rows = 0
+    for batch in _batches(shards, _READ):
+        for row in batch.to_pylist():
+            file.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            rows += 1
+    return rows
+
+
+def _batches(shards: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
+    """The rows of several shards in batches, none of them empty."""
+    every = (batch for path in shards for batch in read_batches(path, size))
+    return (batch for batch in every if batch.num_rows)
+
+
+def sha256(path: str) -> str:
+    """The hash of a file, read in pieces."""
+    hashed = hashlib.sha256()
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        while piece := file.read(_CHUNK):
+            hashed.update(piece)
+    return hashed.hexdigest()
+
+
+def read_rows(path: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a published file as nested dicts.
+
+    `columns` are the dotted names of those that are needed; a JSONL file gives all of them.
+
+    Raises:
+        RunError: the file is missing or damaged; says how to make it anew.
+    """
+    try:
+        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            if path.endswith(f".{JSONL}"):
+                yield from map(json.loads, iter(file.readline, b""))
+            else:
+                for batch in pq.ParquetFile(file).iter_batches(_READ, columns=columns):
+                    yield from batch.to_pylist()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise RunError(_damaged(path)) from error
+
+
+def read_schema(path: str) -> pa.Schema:
+    """The Arrow schema of a published Parquet file.
+
+    Raises:
+        RunError: the file is missing or damaged; says how to make it anew.
+    """
+    try:
+        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            return pq.ParquetFile(file).schema_arrow
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(_damaged(path)) from error
+
+
+def _damaged(path: str) -> str:
+    output = path.rsplit("/", 2)[0]
+    return (
+        f"{path} is missing or damaged; delete {output}/manifest.json and run the same command "
+        "again: what was answered is not asked again"
+    )

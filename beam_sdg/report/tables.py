@@ -1,0 +1,164 @@
+"""The facts as tables: terminal, page and card render these same ones."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from beam_sdg.report.asked import AskFigures
+from beam_sdg.report.figures import Figures
+from beam_sdg.report.shown import counted, dollars, line, measured, share
+from beam_sdg.report.spread import Spread
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """A name and numbers; `part` says that it is a part of the row above that is none."""
+
+    name: str
+    cells: tuple[str, ...]
+    part: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Table:
+    """A table; `key` is unique among all of them and `note` says how to read it."""
+
+    key: str
+    title: str
+    note: str
+    headers: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def tables(figures: Figures) -> list[Table]:
+    """All tables that have something to say, in the order of reading."""
+    every = (
+        Table(
+            "funnel",
+            "Rows by stage",
+            "In = out + rejected + not sampled. A stage of several inputs takes their product.",
+            ("stage", "in", "out", "rejected", "not sampled"),
+            tuple(_funnel(figures)),
+        ),
+        Table(
+            "values",
+            "Columns of few values",
+            "Rows with each value, of those that have one.",
+            ("column", "rows", "share", "mean"),
+            tuple(_values(figures)),
+        ),
+        Table(
+            "numbers",
+            "Columns of numbers",
+            "",
+            ("column", "mean", "p5", "median", "p95", "most"),
+            tuple(
+                Row(number.name, (measured(number.spread.mean), *_quantiles(number.spread)))
+                for number in figures.data.numbers
+            ),
+        ),
+        Table(
+            "texts",
+            "Lengths of texts, in characters",
+            "Repeats are texts that equal one before them, white space and case aside.",
+            ("column", "p5", "median", "p95", "longest", "repeats"),
+            tuple(
+                Row(text.name, (*_quantiles(text.lengths), counted(text.duplicates)))
+                for text in figures.data.texts
+            ),
+        ),
+        Table(
+            "sources",
+            "Sources",
+            "A row that was made from several sources counts for each.",
+            ("source", "licence", "rows"),
+            tuple(
+                Row(line(origin.source), (line(origin.licence) or "not said", counted(origin.rows)))
+                for origin in figures.data.origins
+            ),
+        ),
+        Table(
+            "asked",
+            "Asked, by the answer store",
+            "All that the store holds, also from runs with other settings. Corrections are further "
+            "turns that made accepted rows.",
+            ("stage", "answers", "failed", "retries", "corrections"),
+            tuple(_asked(figures)),
+        ),
+        Table(
+            "tokens",
+            "Asked: tokens, and seconds an answer",
+            "",
+            ("stage", "of", "total", "median", "p95", "most"),
+            tuple(_tokens(figures)),
+        ),
+        Table(
+            "cost",
+            "Cost",
+            "US dollars for all tokens above, at the prices given for a million.",
+            ("stage", "price in", "price out", "cost"),
+            tuple(_cost(figures)),
+        ),
+    )
+    return [table for table in every if table.rows]
+
+
+def asked_of(asked: AskFigures, figures: Figures) -> str:
+    """The stage, and its model where there are several."""
+    several = len({one.model for one in figures.asked}) > 1
+    return f"{asked.stage}: {asked.model}" if several else asked.stage
+
+
+def _quantiles(spread: Spread) -> tuple[str, ...]:
+    return tuple(map(measured, (spread.p5, spread.median, spread.p95, spread.most)))
+
+
+def _funnel(figures: Figures) -> Iterator[Row]:
+    for stage in figures.manifest.stages:
+        counts = (stage.rows_in, stage.rows, sum(stage.rejects.values()), stage.not_sampled)
+        yield Row(stage.stage, tuple(map(counted, counts)))
+        for reason, number in stage.rejects.items():
+            yield Row(reason, ("", "", counted(number), ""), part=True)
+
+
+def _values(figures: Figures) -> Iterator[Row]:
+    for column in figures.data.categories:
+        rows = sum(column.counts.values())
+        mean = "" if column.mean is None else f"{column.mean:.2f}"
+        yield Row(column.name, (counted(rows), "", mean))
+        for value, number in column.counts.items():
+            yield Row(line(str(value)), (counted(number), share(number / rows), ""), part=True)
+
+
+def _asked(figures: Figures) -> Iterator[Row]:
+    for asked in figures.asked:
+        counts = (asked.answers, asked.failed, asked.retries, asked.corrections)
+        yield Row(asked_of(asked, figures), tuple(map(counted, counts)))
+        for reason, number in asked.finish_reasons.items():
+            if reason != "stop":
+                yield Row(f"finish_reason {reason}", (counted(number), "", "", ""), part=True)
+        for reason, number in asked.failures.items():
+            yield Row(reason, ("", counted(number), "", ""), part=True)
+
+
+def _tokens(figures: Figures) -> Iterator[Row]:
+    for asked in figures.asked:
+        label = asked_of(asked, figures)
+        for unit, spread in (
+            ("tokens in", asked.tokens_in),
+            ("tokens out", asked.tokens_out),
+            ("seconds", asked.latency_s),
+        ):
+            if spread is not None:
+                yield Row(label, (unit, measured(spread.total), *_quantiles(spread)[1:]))
+                label = ""
+
+
+def _cost(figures: Figures) -> Iterator[Row]:
+    for asked in figures.asked:
+        if asked.cost is not None:
+            prices = (dollars(asked.price_in or 0), dollars(asked.price_out or 0))
+            yield Row(asked_of(asked, figures), (*prices, dollars(asked.cost)))
+    if figures.cost is not None:
+        yield Row("all", ("", "", dollars(figures.cost)))
+    if figures.cost_per_row is not None:
+        yield Row("an accepted row", ("", "", dollars(figures.cost_per_row)))
