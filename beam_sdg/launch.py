@@ -87,11 +87,33 @@ class Launch:
         asked = [stage.name for stage in self.run.stages if stage.ask]
         return {name: self.context.models_of(name) for name in asked}
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the work folder, so that two runs never pay for the same answers.
+
+        Raises:
+            UsageError: another run holds it, or it cannot be written.
+        """
+        work_dir = self.run.work_dir
+        try:
+            Path(work_dir).mkdir(parents=True, exist_ok=True)
+            lock = Path(work_dir, "lock").open("w")  # noqa: SIM115
+        except OSError as error:
+            raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"another run is using {work_dir}; wait for it or stop it"
+                ) from error
+            yield
+
     def execute(
         self, progress: rich.console.Console, only: Collection[str] = ()
     ) -> list[StageManifest]:
-        """Run the stages that are not published yet, holding the work folder."""
-        with _only_run(self.run.work_dir), Panel(progress, self.models).shown() as panel:
+        """Run the stages that are not published yet; their manifests."""
+        with Panel(progress, self.models).shown() as panel:
             return self.run.execute(panel, only)
 
     def manifest(self, stages: list[StageManifest]) -> RunManifest:
@@ -150,17 +172,18 @@ def launch(
             "program; pass another --output, or --replace to put the new one in its place (answers "
             "that still hold are used again)"
         )
-    stages = prepared.execute(progress, settings.stages)
-    if len(stages) < len(prepared.run.stages):
-        done = [stage.stage for stage in stages]
-        left = [stage.name for stage in prepared.run.stages if stage.name not in done]
-        console.print(f"left to run before there is a dataset: {', '.join(left)}")
-        return
-    files = publish(prepared.run, stages, output, settings.format)
-    manifest = prepared.manifest(stages).model_copy(update={"files": files})
-    figures = gather(manifest, output)
-    write_report(figures, output)
-    write_manifest(manifest, output)
+    with prepared.held():
+        stages = prepared.execute(progress, settings.stages)
+        if len(stages) < len(prepared.run.stages):
+            done = [stage.stage for stage in stages]
+            left = [stage.name for stage in prepared.run.stages if stage.name not in done]
+            console.print(f"left to run before there is a dataset: {', '.join(left)}")
+            return
+        files = publish(prepared.run, stages, output, settings.format)
+        manifest = prepared.manifest(stages).model_copy(update={"files": files})
+        figures = gather(manifest, output)
+        write_report(figures, output)
+        write_manifest(manifest, output)
     print_report(console, figures, output)
     _push(invocation, output, console)
 
@@ -206,19 +229,3 @@ def _require_known(stages: Collection[str], known: Collection[str]) -> None:
     for name in stages:
         if name not in known:
             raise UsageError(f"--stages {name}: no such stage; there are {', '.join(known)}")
-
-
-@contextlib.contextmanager
-def _only_run(work_dir: str) -> Iterator[None]:
-    """Hold the work folder, so that two runs never pay for the same answers."""
-    try:
-        Path(work_dir).mkdir(parents=True, exist_ok=True)
-        lock = Path(work_dir, "lock").open("w")  # noqa: SIM115
-    except OSError as error:
-        raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(f"another run is using {work_dir}; wait for it or stop it") from error
-        yield

@@ -41,12 +41,12 @@ def preview(
     """
     small = _of_rows(invocation, PREVIEWED_ROWS)
     launch = Launch.prepared(small)
-    manifest = launch.manifest(launch.execute(progress))
     work_dir = launch.run.work_dir
-    manifest = manifest.model_copy(
-        update={"store": os.path.relpath(launch.context.store, work_dir)}
-    )
-    write_manifest(manifest, work_dir)
+    with launch.held():
+        manifest = launch.manifest(launch.execute(progress)).model_copy(
+            update={"store": os.path.relpath(launch.context.store, work_dir)}
+        )
+        write_manifest(manifest, work_dir)
     ids = _ids(launch)
     for number, row_id in enumerate(ids, start=1):
         console.rule(f"row {number} of {len(ids)}: {row_id}")
@@ -100,7 +100,8 @@ def _plan(launch: Launch, sent: dict[str, list[dict]]) -> rich.table.Table:
         box=rich.box.SIMPLE_HEAD,
     )
     for title in ("stage", "model", "calls", "tokens in", "tokens out", "cost"):
-        table.add_column(title, justify="left" if title in ("stage", "model") else "right")
+        left = title in ("stage", "model")
+        table.add_column(title, justify="left" if left else "right", overflow="fold")
     for stage in launch.run.stages:
         if stage.ask is None:
             table.add_row(stage.name)
