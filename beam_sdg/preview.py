@@ -81,6 +81,8 @@ def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
             for stage in stages
         }
     console.print(_plan(wanted, sent))
+    if any(models.max_tokens is None for models in wanted.models.values()):
+        console.print("Tokens out and cost are known where --max_tokens bounds an answer.")
     for stage in wanted.run.stages:
         if not stage.ask or not sent[stage.name]:
             continue
@@ -101,7 +103,9 @@ def _plan(launch: Launch, sent: dict[str, list[dict]]) -> rich.table.Table:
     )
     for title in ("stage", "model", "calls", "tokens in", "tokens out", "cost"):
         left = title in ("stage", "model")
-        table.add_column(title, justify="left" if left else "right", overflow="fold")
+        table.add_column(
+            title, justify="left" if left else "right", no_wrap=title == "stage", overflow="fold"
+        )
     for stage in launch.run.stages:
         if stage.ask is None:
             table.add_row(stage.name)
@@ -116,7 +120,7 @@ def _plan(launch: Launch, sent: dict[str, list[dict]]) -> rich.table.Table:
             stage.ask.engine.model,
             f"{calls:,}",
             f"{tokens_in:,}",
-            f"≤ {tokens_out:,}" if models.max_tokens else "no --max_tokens",
+            f"≤ {tokens_out:,}" if models.max_tokens else "–",
             "–" if spent is None or not models.max_tokens else f"≤ ${spent:,.2f}",
         )
     return table
