@@ -6,7 +6,7 @@ Memory is a batch of rows, whichever the format. The same rows always make the s
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,28 +14,22 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from beam_sdg.shards import read_batches
-from transforms.errors import RunError, UsageError
+from transforms.errors import RunError
 
-PARQUET, JSONL = "parquet", "jsonl"
-FORMATS = (PARQUET, JSONL)
+FileFormat = Literal["parquet", "jsonl"]
+FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 _WRITTEN = 8192
 _READ = 1024
 _CHUNK = 1 << 20
 
 
-def check_format(format: str) -> None:
-    """Raise a `UsageError` unless `format` is one of `FORMATS`."""
-    if format not in FORMATS:
-        raise UsageError(f"format {format!r} is not one of {', '.join(FORMATS)}")
-
-
-def write_file(path: str, shards: Sequence[str], schema: pa.Schema, format: str) -> int:
+def write_file(path: str, shards: Sequence[str], schema: pa.Schema, format: FileFormat) -> int:
     """Write the rows of several Parquet shards as one file, in their order; how many there are.
 
     A Parquet file without rows has no row group either: readers take one of no rows for damage.
     """
     with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        return (_write_jsonl if format == JSONL else _write_parquet)(file, shards, schema)
+        return (_write_jsonl if format == "jsonl" else _write_parquet)(file, shards, schema)
 
 
 def _write_parquet(file: Any, shards: Sequence[str], schema: pa.Schema) -> int:
@@ -81,7 +75,7 @@ def read_rows(path: str, columns: Sequence[str] | None = None) -> Iterator[dict[
     """
     try:
         with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            if path.endswith(f".{JSONL}"):
+            if path.endswith(".jsonl"):
                 yield from map(json.loads, iter(file.readline, b""))
             else:
                 for batch in pq.ParquetFile(file).iter_batches(_READ, columns=columns):

@@ -4,11 +4,12 @@ import argparse
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from typing import Any, NoReturn, get_args, get_origin
 
 import pydantic
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
+from beam_sdg.formats import FileFormat
 from beam_sdg.models import ModelSettings, validated
 from beam_sdg.recipes.recipe import Recipe, RecipeConfig
 from transforms.errors import UsageError
@@ -32,7 +33,7 @@ class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     stages: tuple[str, ...] = pydantic.Field(
         (), description="run only these stages, separated by commas; what they need must be there"
     )
-    format: Literal["parquet", "jsonl"] = pydantic.Field(
+    format: FileFormat = pydantic.Field(
         "parquet", description="of the dataset's files: parquet or jsonl"
     )
     replace: bool = pydantic.Field(
@@ -138,7 +139,7 @@ def _parser(recipe: Recipe, prog: str) -> tuple[_Parser, tuple[type[pydantic.Bas
         for name, field in group.model_fields.items():
             if field.annotation is bool:
                 arguments.add_argument(
-                    f"--{name}", action="store_true", default=None, help=_help(field)
+                    f"--{name}", nargs="?", const="true", metavar="true|false", help=_help(field)
                 )
             else:
                 arguments.add_argument(f"--{name}", help=_help(field), metavar="VALUE")
@@ -195,7 +196,9 @@ def _help(field: Any) -> str:
     default = field.default
     if isinstance(default, dict):
         default = ",".join(f"{name}={value:g}" for name, value in default.items())
-    shown = f" (default: {default})" if default not in (None, (), "", False) else ""
+    if isinstance(default, bool):
+        default = str(default).lower()
+    shown = f" (default: {default})" if default not in (None, (), "", "false") else ""
     return (field.description + shown).replace("%", "%%")
 
 

@@ -16,7 +16,7 @@ import pydantic
 from apache_beam.io.filesystems import FileSystems
 
 from beam_sdg.columns import Column
-from beam_sdg.formats import PARQUET, check_format, sha256, write_file
+from beam_sdg.formats import FileFormat, sha256, write_file
 from beam_sdg.runs import Run, StageManifest
 from beam_sdg.shards import shard_path, write_whole
 from beam_sdg.version import __version__
@@ -63,7 +63,7 @@ class RunManifest(pydantic.BaseModel, frozen=True):
     versions: dict[str, str]
     stages: list[StageManifest]
     files: list[DataFile]
-    format: str = PARQUET
+    format: FileFormat = "parquet"
     columns: tuple[Column, ...] = ()
     asks: dict[str, Asked] = {}
     summary: str = ""
@@ -98,14 +98,13 @@ def read_manifest(output: str) -> RunManifest | None:
 
 
 def publish(
-    run: Run, stages: Sequence[StageManifest], output: str, format: str = PARQUET
+    run: Run, stages: Sequence[StageManifest], output: str, format: FileFormat = "parquet"
 ) -> list[DataFile]:
     """Put the last stage's rows and every stage's rejects into the output folder.
 
     Each folder is made aside and renamed into place, and the old manifest and reports go first, so
     that a reader who waits for the manifest never sees half a dataset.
     """
-    check_format(format)
     aside = f"{output}/{ASIDE}"
     _remove(aside)
     for folder in ("data", "rejects"):
@@ -135,7 +134,7 @@ def write_manifest(manifest: RunManifest, output: str) -> None:
 
 
 def _write(
-    aside: str, path: str, shards: Sequence[str], schema: pyarrow.Schema, format: str
+    aside: str, path: str, shards: Sequence[str], schema: pyarrow.Schema, format: FileFormat
 ) -> DataFile:
     rows = write_file(f"{aside}/{path}", shards, schema, format)
     return DataFile(path=path, rows=rows, sha256=sha256(f"{aside}/{path}"))

@@ -4,7 +4,7 @@ Nothing in it depends on the clock or on what was asked twice: equal data has an
 """
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import jinja2
 import yaml
 
 from beam_sdg.columns import Column, columns_of
-from beam_sdg.formats import JSONL
+from beam_sdg.publish import Asked
 from beam_sdg.report.figures import Figures
 from beam_sdg.report.shown import counted
 from beam_sdg.report.tables import tables
@@ -73,7 +73,7 @@ def _header(figures: Figures) -> dict[str, Any]:
             for name, (split, path, _) in configs.items()
         ],
     }
-    if figures.manifest.format == JSONL:  # Parquet files say it themselves
+    if figures.manifest.format == "jsonl":  # Parquet files say it themselves
         header["dataset_info"] = [
             {"config_name": name, "features": _features(columns)}
             for name, (_, _, columns) in configs.items()
@@ -95,13 +95,26 @@ def _size(rows: int) -> str:
 
 
 def _command(figures: Figures) -> list[str]:
-    """The command that makes these rows again, a flag an element; a server is left to name."""
+    """The command that makes these rows again, a flag an element; servers are left to name."""
     manifest = figures.manifest
     written = {name: _written(value) for name, value in manifest.settings.items()}
     flags = [f"--{name}={value}" for name, value in written.items() if value]
-    asked = [f"--model={manifest.model}", "--endpoint=http://HOST:PORT/v1"]
-    every = (f"--seed={manifest.seed}", *flags, *(asked if manifest.model != REHEARSED else ()))
+    every = (f"--seed={manifest.seed}", *flags, *_model_flags(manifest.asks))
     return [f"beam-sdg {manifest.recipe}", *map(shlex.quote, every)]
+
+
+def _model_flags(asks: Mapping[str, Asked]) -> Iterator[str]:
+    """How each stage asked: what all have in common as flags, a stage's own by `--set`."""
+    settings = {
+        stage: {"model": asked.model, "endpoint": "http://HOST:PORT/v1", **asked.sampling}
+        for stage, asked in asks.items()
+        if asked.model != REHEARSED
+    }
+    items = [{(name, _written(value)) for name, value in of.items()} for of in settings.values()]
+    common = set.intersection(*items) if len(items) == len(asks) and items else set()
+    yield from (f"--{name}={value}" for name, value in sorted(common))
+    for stage, of_stage in zip(settings, items, strict=True):
+        yield from (f"--set={stage}.{name}={value}" for name, value in sorted(of_stage - common))
 
 
 def _written(value: Any) -> str:

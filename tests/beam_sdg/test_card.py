@@ -142,7 +142,8 @@ def test_equal_data_have_equal_cards(dataset, row):
     rows = [row(number) for number in range(6)]
     one, two = dataset(rows, name="one"), dataset(rows, name="two")
     with AnswerStore(f"{two[1]}/.work/store", "export").window([0]) as window:
-        window.append(0, "0" * 32, Attempted(Reply("t", "", "stop", 3, 4), 2), "m", 1.5)
+        attempted = Attempted(Reply("t", "", "stop", 3, 4), 2)
+        window.append(0, "0" * 32, attempted, model="m", latency_s=1.5)
     assert gather(*two).asked != gather(*one).asked
     assert card(gather(*one)) == card(gather(*two))
 
@@ -168,16 +169,22 @@ def test_the_command_in_the_card_gives_the_same_settings(dataset, row):
         {"num_records": 7, "problems_a": ["gsm8k=my file.jsonl", "b.jsonl"], "deduplicate_b": False}
     )
     settings = config.model_dump(mode="json")
-    manifest, output = dataset([row(1)], seed=5, settings=settings)
+    asks = {
+        "evals": Asked(model="m", engine="e", sampling={"max_tokens": 9}),
+        "solution": Asked(model="big", engine="e", sampling={"max_tokens": 9, "top_p": 0.5}),
+    }
+    manifest, output = dataset([row(1)], seed=5, settings=settings, asks=asks)
     [block] = [
         part for part in card(gather(manifest, output)).split("```") if part.startswith("sh\n")
     ]
     program, name, *flags = shlex.split(block.removeprefix("sh\n").replace("\\\n", ""))
     assert (program, name) == ("beam-sdg", "infinibyte")
-    options, again = parse_flags("beam-sdg infinibyte", "", recipe.config, flags)
-    assert again == config
-    assert options.seed == 5
-    assert options.model == "m"
+    invocation = parse_flags(recipe, flags, "beam-sdg infinibyte")
+    assert invocation.config == config
+    assert invocation.run.seed == 5
+    assert invocation.models.max_tokens == 9
+    assert invocation.stage_settings.keys() == {"evals", "solution"}
+    assert invocation.stage_settings["solution"] == {"model": "big", "top_p": "0.5"}
 
 
 def test_a_run_writes_a_card_that_loads(beam_sdg_command, load_dataset, tmp_path: Path):

@@ -18,7 +18,7 @@ from beam_sdg.publish import RunManifest, publish, read_manifest, write_manifest
 from beam_sdg.report import gather
 from beam_sdg.runs import Run, Stage, StageManifest
 from transforms.codec import arrow_schema, to_row
-from transforms.errors import RunError, UsageError
+from transforms.errors import RunError
 from transforms.outcome import SourceOutcome
 from transforms.records import Problem, Reject
 from transforms.seeding import digest
@@ -124,14 +124,6 @@ def test_a_parquet_file_without_rows_has_no_row_group(made, tmp_path):
         expected = Problem if file.path.startswith("data") else Reject
         assert parquet.schema_arrow == arrow_schema(expected)
     assert sorted(file.rows for file in files) == [0, 0, 0, 0, 0, 1]
-
-
-def test_an_unknown_format_is_refused_before_anything_is_touched(made, tmp_path):
-    """The message names it and those there are."""
-    run, stages = made()
-    with pytest.raises(UsageError, match="format 'csv' is not one of parquet, jsonl"):
-        publish(run, stages, str(tmp_path / "out"), "csv")
-    assert not (tmp_path / "out").exists()
 
 
 def test_an_old_manifest_and_its_reports_go_before_new_data_comes(made, tmp_path):

@@ -38,7 +38,8 @@ def remember(output: str, ask: str, outcomes: list, model: str = "m") -> None:
     """Put (outcome, attempts, seconds) triples into the answer store of a dataset."""
     with AnswerStore(f"{output}/.work/store", ask).window([0]) as window:
         for number, (outcome, attempts, latency_s) in enumerate(outcomes):
-            window.append(0, f"{number:032x}", Attempted(outcome, attempts), model, latency_s)
+            facts = {"model": model, "latency_s": latency_s}
+            window.append(0, f"{number:032x}", Attempted(outcome, attempts), **facts)
 
 
 numbers = st.one_of(

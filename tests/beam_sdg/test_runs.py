@@ -17,6 +17,7 @@ from beam_sdg.models import ModelSettings
 from beam_sdg.recipes.recipe import Context
 from beam_sdg.runs import Run, Stage, chains
 from beam_sdg.shards import read_shard
+from transforms.ask import Ask
 from transforms.engines.rehearsal import Rehearsal
 from transforms.errors import InputError, RowsLost, RunError
 from transforms.outcome import Outcome, SourceOutcome, SplitRejects
@@ -176,7 +177,8 @@ def test_an_unfinished_stage_is_run_again(tmp_path):
 
 def test_a_failing_stage_is_one_line_and_keeps_the_stages_before(tmp_path):
     """The error names the stages of the phase and the last line of the cause."""
-    broken = [stages()[0], dataclasses.replace(stages()[1], transform=Break())]
+    ask = Ask("edit", "correction", fail, Text(), Rehearsal(), str(tmp_path / "store"), 0, fail)
+    broken = [stages()[0], dataclasses.replace(stages()[1], transform=ask)]
     with pytest.raises(RunError, match="edit failed: .*boom"):
         run(tmp_path, broken).execute()
     assert list(tmp_path.glob("stages/numbers/*/stage.json"))

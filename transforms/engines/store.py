@@ -85,15 +85,14 @@ class Window:
     def __init__(self, folder: Path, shards: set[int]) -> None:
         self._folder = folder
         self._segments: dict[int, int] = {}
-        self._index: dict[bytes, list[tuple[bytes, Path, int]]] = {}
-        self._opened: set[int] = set()
+        self._index: dict[int, dict[bytes, list[tuple[bytes, Path, int]]]] = {}
         for shard in sorted(shards):
             self._open(shard)
 
     def get(self, shard: int, key: str) -> Reply | None:
         """The stored answer to `key`; None where there is none that is undamaged."""
         self._open(shard)
-        for check, segment, offset in sorted(self._index.get(key.encode(), ())):
+        for check, segment, offset in sorted(self._index[shard].get(key.encode(), ())):
             reply = _reply_at(segment, offset)
             if reply is not None and _check(reply).encode() == check:
                 return reply
@@ -135,20 +134,21 @@ class Window:
         self._segments.clear()
 
     def _open(self, shard: int) -> None:
-        if shard in self._opened:
+        if shard in self._index:
             return
-        self._opened.add(shard)
+        self._index[shard] = {}
         for segment in sorted((self._folder / f"{shard:02d}").glob("*.jsonl")):
-            self._read(segment)
+            self._read(segment, self._index[shard])
 
-    def _read(self, segment: Path) -> None:
+    @staticmethod
+    def _read(segment: Path, index: dict[bytes, list[tuple[bytes, Path, int]]]) -> None:
         offset = 0
         with segment.open("rb") as lines:
             for line in lines:
                 whole = line.startswith(_PREFIX) and line.endswith(b"}\n")
                 if whole and line[69:].startswith(b'"reply"'):
                     found = (line[_CHECK], segment, offset)
-                    self._index.setdefault(line[_KEY], []).append(found)
+                    index.setdefault(line[_KEY], []).append(found)
                 offset += len(line)
 
 
