@@ -4,9 +4,9 @@ Both sides get dense ranks by hash. The k-th pair is the k-th value of a keyed p
 [0, |A|·|B|), so pairs are distinct by construction, need no shared state, and the first L of them
 are a uniform sample in random order: a larger limit keeps every pair of a smaller one.
 
-Between the joins a pair is bytes: an A record is packed once for all its pairs, and a runner that
-buffers the shuffle holds compressed text and little else. B records go through the first join
-unchanged, so that what is large, the pairs with their A records, is shuffled once and never merged.
+Between the joins a pair is bytes: an A record is packed once for all its pairs. B records go
+through the first join unchanged, so that what is large, the pairs with their A records, is shuffled
+once.
 """
 
 import dataclasses

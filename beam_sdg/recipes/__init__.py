@@ -1,5 +1,6 @@
 """The recipes, one file each, and those that users bring."""
 
+import dataclasses
 import importlib
 import sys
 from collections.abc import Sequence
@@ -41,4 +42,5 @@ def recipe_of(name: str, also: Sequence[str] = ()) -> Recipe:
     recipe = getattr(module, "RECIPE", None)
     if not isinstance(recipe, Recipe):
         raise UsageError(f"{name} has no RECIPE; write RECIPE = Recipe(name=…, …) in it")
-    return recipe
+    beside = path.parent / "prompts"
+    return dataclasses.replace(recipe, code=path, prompts=beside if beside.is_dir() else None)

@@ -40,9 +40,9 @@ class RecipeConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
 class Recipe:
     """A dataset that can be made: its name, its settings and its stages.
 
-    The rows of the last stage are the dataset. `modes` are sets of flags with a name; `prompts`, a
-    folder of the recipe's own prompts; `code`, the recipe's file where it is not part of this
-    package, so that a changed recipe is another run; `citation`, of the published method.
+    The rows of the last stage are the dataset. `modes` are sets of flags with a name; `citation` is
+    of the published method. A recipe in a file of its own finds its prompts in the folder `prompts`
+    beside it (`prompts`), and its text is part of its runs' fingerprints (`code`).
     """
 
     name: str
