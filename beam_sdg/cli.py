@@ -27,7 +27,8 @@ usage: beam-sdg RECIPE [--flag=value …]           make a dataset (RECIPE --hel
        beam-sdg report DIR                        what came out of a run and what was lost
        beam-sdg recipes                           the recipes there are
 
-RECIPE is a name or the path of a Python file that holds one.
+RECIPE is a name or the path of a Python file that holds one. With --debug, a command shows
+tracebacks and logs.
 """
 INTERRUPTED = 130
 
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     console = rich.console.Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
     logging.basicConfig(
         level=logging.INFO if debug else logging.CRITICAL, format="%(message)s", force=True
     )
@@ -98,24 +100,22 @@ def _preview(arguments: Sequence[str], console: rich.console.Console) -> None:
 
 
 def _show(arguments: Sequence[str], console: rich.console.Console) -> None:
-    plain = [argument for argument in arguments if argument != "--debug"]
-    if len(plain) != 2:
+    if len(arguments) != 2:
         raise UsageError("show takes a folder and the id of a row: beam-sdg show DIR ID")
-    output = plain[0].rstrip("/")
+    output = arguments[0].rstrip("/")
     for folder in (output, f"{output}/.work"):  # a dataset, or a preview of one
         manifest = read_manifest(folder)
         if manifest is not None:
             work_dir = str(Path(folder, manifest.store).parent.resolve())
-            print_way(console, way_of(manifest, work_dir, plain[1]), most=None)
+            print_way(console, way_of(manifest, work_dir, arguments[1]), most=None)
             return
     raise _nothing_in(output)
 
 
 def _report(arguments: Sequence[str], console: rich.console.Console) -> None:
-    plain = [argument for argument in arguments if argument != "--debug"]
-    if len(plain) != 1:
+    if len(arguments) != 1:
         raise UsageError("report takes one folder: beam-sdg report DIR")
-    output = plain[0].rstrip("/")
+    output = arguments[0].rstrip("/")
     manifest = read_manifest(output)
     if manifest is None:
         raise _nothing_in(output)

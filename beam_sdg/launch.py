@@ -12,7 +12,7 @@ import rich.console
 
 import prompts
 from beam_sdg.columns import columns_of
-from beam_sdg.hub import push
+from beam_sdg.hub import check_push, push
 from beam_sdg.models import ModelSettings
 from beam_sdg.options import Invocation
 from beam_sdg.panel import Panel
@@ -29,7 +29,7 @@ from beam_sdg.recipes.recipe import Context, stages_of
 from beam_sdg.report import gather, print_report, write_report
 from beam_sdg.runs import Run, Stage, StageManifest, code_hash
 from transforms.codec import arrow_schema
-from transforms.errors import UsageError
+from transforms.errors import RunError, UsageError
 from transforms.seeding import digest
 
 
@@ -54,6 +54,8 @@ class Launch:
         work_dir = (settings.work_dir or f"{output}/.work").rstrip("/")
         _require_local(output, work_dir)
         _require_ours(output)
+        if settings.push_to_hub:
+            check_push(settings.push_to_hub)
         own = (str(recipe.prompts),) if recipe.prompts else ()
         _require_prompts(settings.prompts, own)
         context = Context(
@@ -89,30 +91,27 @@ class Launch:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the work folder, so that two runs never pay for the same answers.
+        """Hold the work folder and the output, so that no two runs pay for or publish the same.
 
         Raises:
-            UsageError: another run holds it, or it cannot be written.
+            UsageError: another run holds one, or it cannot be written.
         """
-        work_dir = self.run.work_dir
-        try:
-            Path(work_dir).mkdir(parents=True, exist_ok=True)
-            lock = Path(work_dir, "lock").open("w")  # noqa: SIM115
-        except OSError as error:
-            raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UsageError(
-                    f"another run is using {work_dir}; wait for it or stop it"
-                ) from error
+        with contextlib.ExitStack() as stack:
+            for folder in dict.fromkeys((self.run.work_dir, f"{self.output}/.work")):
+                stack.enter_context(_locked(folder))
             yield
 
     def execute(
         self, progress: rich.console.Console, only: Collection[str] = ()
     ) -> list[StageManifest]:
-        """Run the stages that are not published yet; their manifests."""
+        """Run the stages that are not published yet; their manifests.
+
+        Raises:
+            EngineDown: before anything is read, where an engine lacks its key.
+        """
+        for stage in self.run.stages:
+            if stage.engine and (not only or stage.name in only):
+                stage.engine.open()  # connects to nothing yet
         with Panel(progress, self.models).shown() as panel:
             return self.run.execute(panel, only)
 
@@ -121,6 +120,8 @@ class Launch:
         engines = [stage.engine for stage in self.run.stages if stage.engine]
         return RunManifest(
             recipe=self.invocation.recipe.name,
+            command=self.invocation.recipe.command,
+            prompts=self.invocation.run.prompts,
             fingerprint=self.fingerprint,
             seed=self.run.seed,
             model=", ".join(dict.fromkeys(engine.model for engine in engines)),
@@ -166,13 +167,9 @@ def launch(
         print_report(console, gather(finished, output), output)
         _push(invocation, output, console)
         return
-    if finished is not None and not settings.replace:
-        raise UsageError(
-            f"{output} holds a finished dataset of other settings or another version of this "
-            "program; pass another --output, or --replace to put the new one in its place (answers "
-            "that still hold are used again)"
-        )
+    _require_replaceable(finished, invocation)
     with prepared.held():
+        _require_replaceable(read_manifest(output), invocation)  # of a run that was faster
         stages = prepared.execute(progress, settings.stages)
         if len(stages) < len(prepared.run.stages):
             done = [stage.stage for stage in stages]
@@ -185,6 +182,11 @@ def launch(
         write_report(figures, output)
         write_manifest(manifest, output)
     print_report(console, figures, output)
+    if not figures.data.rows:
+        raise RunError(
+            f"{output} has no rows: all were rejected or left out; its rejects say why, and "
+            "beam-sdg preview shows what the model says"
+        )
     _push(invocation, output, console)
 
 
@@ -193,6 +195,31 @@ def _push(invocation: Invocation, output: str, console: rich.console.Console) ->
     if settings.push_to_hub:
         url = push(output, settings.push_to_hub, private=not settings.public)
         console.print(f"pushed to {url}")
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        lock = Path(folder, "lock").open("w")  # noqa: SIM115
+    except OSError as error:
+        raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"another run is using {folder}; wait for it or stop it") from error
+        yield
+
+
+def _require_replaceable(finished: RunManifest | None, invocation: Invocation) -> None:
+    if finished is not None and not invocation.run.replace:
+        same = finished.recipe == invocation.recipe.name
+        of = "other settings or another version of this program" if same else finished.recipe
+        raise UsageError(
+            f"{invocation.run.output} holds a finished dataset of {of}; pass another --output, or "
+            "--replace to put the new one in its place (answers that still hold are used again)"
+        )
 
 
 def _require_local(*folders: str) -> None:

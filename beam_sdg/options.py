@@ -12,10 +12,10 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from beam_sdg.formats import FileFormat
 from beam_sdg.models import ModelSettings, validated
 from beam_sdg.recipes.recipe import Recipe, RecipeConfig
+from beam_sdg.runs import IN_PROCESS
 from transforms.errors import UsageError
 
 ROWS_PER_SHARD = 50_000
-IN_PROCESS = "FnApiRunner"
 
 
 class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -48,7 +48,6 @@ class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     dry_run: bool = pydantic.Field(
         False, description="show the stages, the first prompts and an estimate, and ask nothing"
     )
-    debug: bool = pydantic.Field(False, description="show tracebacks and Beam's log")
 
     def shards_for(self, expected_rows: int) -> int:
         """The number of shards asked for, or one per 50,000 expected rows."""
@@ -117,7 +116,8 @@ def _parser(recipe: Recipe, prog: str) -> tuple[_Parser, tuple[type[pydantic.Bas
     parser = _Parser(
         prog=prog,
         description=recipe.summary,
-        epilog="Every other flag goes to Apache Beam, such as --runner.",
+        epilog="--debug shows tracebacks and logs. Every other flag goes to Apache Beam, such as "
+        "--runner.",
         allow_abbrev=False,
     )
     parser.add_argument("--mode", metavar="NAME", help=_modes_help(recipe))
@@ -193,7 +193,9 @@ def _assign(
 
 
 def _help(field: Any) -> str:
-    default = field.default
+    default = field.get_default()
+    if field.is_required():
+        return field.description.replace("%", "%%") + " (required)"
     if isinstance(default, dict):
         default = ",".join(f"{name}={value:g}" for name, value in default.items())
     if isinstance(default, bool):
@@ -224,7 +226,7 @@ def _refuse_unknown(flags: Sequence[str], parser: argparse.ArgumentParser) -> No
     _, unknown = beam_parser.parse_known_args(flags)
     if unknown:
         name = unknown[0].split("=")[0]
-        ours = [*parser._option_string_actions, *beam_parser._option_string_actions]
-        near = difflib.get_close_matches(name, ours, n=1)
+        near = difflib.get_close_matches(name, parser._option_string_actions, n=1)
+        near = near or difflib.get_close_matches(name, beam_parser._option_string_actions, 1, 0.8)
         meant = f"did you mean {near[0]}?" if near else f"{parser.prog} --help lists the flags"
         raise UsageError(f"unknown flag {name}; {meant}")

@@ -164,13 +164,13 @@ class _Phase:
             progress = progress_of(stage.name)
             total = None if coming is None else coming * stage.ask.samples
             if stage.name not in self._finished:
-                rate = self._rate(stage.name, progress.done)
+                rate = self._rate(stage.name, progress.asked)
                 rows.append(Row(stage.name, total, progress, rate, models[stage.name]))
             coming = None if total is None else total - progress.rejects.total()
         return rows
 
     def _rate(self, stage: str, done: int) -> float:
-        """Samples a second, over the last seconds."""
+        """Samples a second that a model was asked about, over the last seconds."""
         now, seen = time.monotonic(), self._seen[stage]
         seen.append((now, done))
         while len(seen) > 2 and now - seen[1][0] > RATE_OVER_S:

@@ -49,8 +49,9 @@ class Asked(pydantic.BaseModel, frozen=True):
 class RunManifest(pydantic.BaseModel, frozen=True):
     """What a dataset was made by and from; `store` is relative to the output folder.
 
-    `asks` are the stages that ask a model, by name; `summary` says what the recipe does and
-    `citation` where its method was published.
+    `asks` are the stages that ask a model, by name; `command` is the recipe's word on the command
+    line and `prompts` the folder of those that replaced ours; `summary` says what the recipe does
+    and `citation` where its method was published.
     """
 
     recipe: str
@@ -66,6 +67,8 @@ class RunManifest(pydantic.BaseModel, frozen=True):
     format: FileFormat = "parquet"
     columns: tuple[Column, ...] = ()
     asks: dict[str, Asked] = {}
+    command: str = ""
+    prompts: str = ""
     summary: str = ""
     citation: str = ""
 

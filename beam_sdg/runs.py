@@ -41,12 +41,23 @@ from beam_sdg.shards import (
 from beam_sdg.version import __version__
 from transforms.ask import Ask, AskInTurn
 from transforms.codec import canonical_json
-from transforms.engines.engine import Engine
-from transforms.errors import RowsLost, RunError, UsageError, explained, without_step
+from transforms.engines.engine import FAILURES, Engine
+from transforms.errors import (
+    EngineDown,
+    InputError,
+    RowsLost,
+    RunError,
+    UsageError,
+    explained,
+    without_step,
+)
+from transforms.export import ExportRows
 from transforms.grouping import spilling
 from transforms.outcome import Outcome, SourceOutcome
 from transforms.records import Reject
 from transforms.seeding import digest
+
+IN_PROCESS = "FnApiRunner"  # what DirectRunner picks depends on the graph and the network
 
 
 class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -99,6 +110,11 @@ class Stage:
     def engine(self) -> Engine | None:
         """Where it asks."""
         return self.ask.engine if self.ask else None
+
+    @property
+    def row_by_row(self) -> bool:
+        """Whether each row, with its id, is made from one row alone: then shards can be too."""
+        return isinstance(self.transform, Ask | ExportRows)
 
 
 class Watcher:
@@ -234,8 +250,8 @@ class Run:
     def _slices(self, stages: Sequence[Stage]) -> list[tuple[int, ...]]:
         """The shards to run together: one at a time where one process's memory holds them all."""
         every = tuple(range(self.num_shards))
-        in_process = self.options.view_as(StandardOptions).runner == "FnApiRunner"
-        row_by_row = all(len(stage.inputs) == 1 for stage in stages)
+        in_process = self.options.view_as(StandardOptions).runner == IN_PROCESS
+        row_by_row = all(stage.row_by_row for stage in stages)
         return [(shard,) for shard in every] if in_process and row_by_row else [every]
 
     def _wire(
@@ -297,9 +313,32 @@ class Run:
             not_sampled=not_sampled,
         )
         _check_conservation(manifest)
+        if reasons and not rows:
+            self._check_use(stage, manifest)
         if stage.verify is not None:
             stage.verify(inputs, manifest)
         _write_json(manifest.model_dump(mode="json"), f"{self._folder(stage.name)}/stage.json")
+
+    def _check_use(self, stage: Stage, made: StageManifest) -> None:
+        """Refuse a stage of rejects alone whose cause is not in the rows.
+
+        Raises:
+            InputError: a source without a row that can be used.
+            EngineDown: a model that refused all requests.
+        """
+        paths = self.shards_of(stage.name, "rejects")
+        one = next(detail for path in paths for detail in column_values(path, "detail"))
+        if not stage.inputs:
+            raise InputError(
+                f"none of the {made.rows_in:,} rows of {stage.name} can be used, one of them "
+                f"because: {one}; check the file and the name of its text column"
+            )
+        if stage.ask and set(made.rejects) <= FAILURES:
+            raise EngineDown(
+                f"all {sum(made.rejects.values()):,} requests of {stage.name} failed, one with: "
+                f"{one}; mend what it says (a flag, the model, the server) and run the same "
+                "command again"
+            )
 
     def _counts(self, stage: str) -> dict[str, int]:
         with FileSystems.open(f"{self._folder(stage)}/counts.json") as file:

@@ -1,7 +1,7 @@
 """Typed datasets in Parquet shards: the same records always make the same bytes.
 
-A record is in shard hash(id) mod n, and a shard is sorted by hash(seed, id), so neither the order
-of arrival nor the number of workers shows in a file.
+A record is in shard hash(id) mod n, samples of one record in the same, and a shard is sorted by
+hash(seed, id), so neither the order of arrival nor the number of workers shows in a file.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from apache_beam.io.filesystems import FileSystems
 from transforms.codec import arrow_schema, from_row, to_json, to_row
 from transforms.errors import RunError
 from transforms.grouping import Group
+from transforms.records import lineage
 from transforms.seeding import digest, integer
 
 
@@ -64,8 +65,13 @@ class WriteShards(beam.PTransform):
         return path
 
 
+def shard_of(record_id: str, num_shards: int) -> int:
+    """The shard of a record, and of all samples of it."""
+    return integer(num_shards, "shard", lineage(record_id)[-1])
+
+
 def _keyed(record: Any, shards: tuple[int, ...], num_shards: int) -> tuple[int, Any]:
-    shard = integer(num_shards, "shard", record.id)
+    shard = shard_of(record.id, num_shards)
     if shard not in shards:
         raise AssertionError(f"record {record.id} of shard {shard} appeared in a slice of {shards}")
     return shard, record

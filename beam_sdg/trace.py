@@ -13,11 +13,11 @@ import rich.rule
 
 from beam_sdg.publish import RunManifest
 from beam_sdg.runs import StageManifest
-from beam_sdg.shards import shard_path
+from beam_sdg.shards import shard_of, shard_path
 from transforms.codec import canonical_json
 from transforms.engines.store import AnswerStore
 from transforms.errors import InputError
-from transforms.seeding import integer
+from transforms.records import lineage
 
 SHOWN_CHARACTERS = 1500
 
@@ -42,7 +42,8 @@ def way_of(manifest: RunManifest, work_dir: str, row_id: str) -> list[Station]:
         InputError: no stage has a row of this id.
     """
     found = {stage.stage: _found(stage, work_dir, {row_id}) for stage in manifest.stages}
-    held = {row_id, *(name for rows, _ in found.values() for row in rows for name in _ids(row))}
+    held = {name for rows, _ in found.values() for row in rows for name in _ids(row)}
+    held.update(lineage(row_id))
     for stage in manifest.stages:
         if not any(found[stage.stage]):
             found[stage.stage] = _found(stage, work_dir, held)
@@ -92,7 +93,7 @@ def _with_ids(prefix: str, ids: set[str]) -> Iterator[dict[str, Any]]:
     if first is None:
         raise InputError(f"{prefix}-….parquet is missing; run the same command again")
     num_shards = int(first.stem.rpartition("-")[2])
-    for shard in sorted({integer(num_shards, "shard", name) for name in ids}):
+    for shard in sorted({shard_of(name, num_shards) for name in ids}):
         path = shard_path(prefix, shard, num_shards)
         yield from pq.read_table(path, filters=[("id", "in", sorted(ids))]).to_pylist()
 

@@ -26,7 +26,7 @@ class Ask(beam.PTransform):
     In:   records with an `id`.
     Out:  `rows`, what `keep` makes of each sample's `Answered` that could be read and passed the
           check; `rejects`, a `Reject` per sample that could not. Inputs × samples = rows +
-          rejects.
+          rejects. A row has the id of its `Answered`: the record's, or `ID-k` of several samples.
     Cost: one shuffle by the store's shard, and one request per sample without a stored answer,
           plus at most one for its correction. At most `engine.in_flight` at once per process.
     Once: answers are stored as they arrive; a retry asks only what has no answer.

@@ -6,6 +6,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from transforms.errors import RunError
 from transforms.outcome import Outcome
 from transforms.records import Reject
 
@@ -14,14 +15,25 @@ from transforms.records import Reject
 class ExportRows(beam.PTransform):
     """Turn finished records into rows of the dataset.
 
-    In:   records.
-    Out:  `rows`, one per record; `rejects`, empty.
+    In:   records with an `id`.
+    Out:  `rows`, one per record and with its id; `rejects`, empty.
     """
 
     convert: Callable[[Any], Any]
     row_type: Any
 
     def expand(self, records: beam.PCollection) -> Outcome:
-        rows = records | "Convert" >> beam.Map(self.convert).with_output_types(self.row_type)
+        rows = records | "Convert" >> beam.Map(_converted, self.convert).with_output_types(
+            self.row_type
+        )
         nothing = records.pipeline | "NoRejects" >> beam.Create([]).with_output_types(Reject)
         return Outcome(rows, nothing)
+
+
+def _converted(record: Any, convert: Callable[[Any], Any]) -> Any:
+    row = convert(record)
+    if row.id != record.id:
+        raise RunError(
+            f"export made a row with the id {row.id!r} out of {record.id!r}; give it the record's"
+        )
+    return row

@@ -123,6 +123,8 @@ class _Scatter(beam.DoFn):
             self._file.write(packed)
             self._file.flush()
         except OSError as error:
+            with contextlib.suppress(OSError, AttributeError):  # it would try again what failed
+                self._file.close()
             raise RunError(
                 f"cannot spill a shuffle to {self._folder}: {error.strerror}; make room, or name "
                 "another folder with --temp_location"

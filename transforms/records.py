@@ -6,7 +6,8 @@ be read with any Parquet reader. A problem, as a sample:
     Problem(id="8c1f…", text="How many…?", source="theoremqa", source_id="jianyu_xu/Lah_6.json",
             licence="MIT", extra='{"field":"Math"}')
 
-Ids are hashes of content. A record keeps its id through every stage that only adds to it.
+Ids are hashes of content. A record keeps its id through every stage that only adds to it; of
+several samples of one record, the k-th has the id `ID-k`.
 """
 
 import dataclasses
@@ -17,6 +18,17 @@ import pydantic
 R = TypeVar("R")
 V = TypeVar("V")
 Statement = Annotated[str, pydantic.StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+def sample_id(record_id: str, sample: int) -> str:
+    """The id of one of several samples of a record."""
+    return f"{record_id}-{sample}"
+
+
+def lineage(record_id: str) -> list[str]:
+    """An id and those of the records that it is a sample of: of `x-0-2` also `x-0` and `x`."""
+    parts = record_id.split("-")
+    return ["-".join(parts[:length]) for length in range(len(parts), 0, -1)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,8 +100,13 @@ class Call:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answered(Generic[R, V]):
-    """A record, the value read from the model's answer about it, and how it was asked."""
+    """A record, the value read from the model's answer about it, and how it was asked.
 
+    `id` is what the record made of it must have: the record's own, or where it was asked about
+    several times, that of the sample.
+    """
+
+    id: str
     record: R
     value: V
     call: Call

@@ -54,6 +54,11 @@ class Recipe:
     code: Path | None = None
     citation: str = ""
 
+    @property
+    def command(self) -> str:
+        """What it is called by on the command line."""
+        return self.code.name if self.code else self.name
+
 
 @dataclasses.dataclass(frozen=True)
 class Context:

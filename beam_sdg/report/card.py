@@ -99,8 +99,11 @@ def _command(figures: Figures) -> list[str]:
     manifest = figures.manifest
     written = {name: _written(value) for name, value in manifest.settings.items()}
     flags = [f"--{name}={value}" for name, value in written.items() if value]
-    every = (f"--seed={manifest.seed}", *flags, *_model_flags(manifest.asks))
-    return [f"beam-sdg {manifest.recipe}", *map(shlex.quote, every)]
+    if manifest.prompts:
+        flags.append(f"--prompts={manifest.prompts}")
+    shards = f"--num_shards={len(manifest.paths('data'))}"
+    every = (f"--seed={manifest.seed}", shards, *flags, *_model_flags(manifest.asks))
+    return [f"beam-sdg {manifest.command or manifest.recipe}", *map(shlex.quote, every)]
 
 
 def _model_flags(asks: Mapping[str, Asked]) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """How numbers are written, the same wherever they are read."""
 
+import math
+
 
 def counted(number: int) -> str:
     """A whole number with commas; from a billion on, to three digits."""
@@ -19,8 +21,9 @@ def share(part: float) -> str:
 
 
 def dollars(amount: float) -> str:
-    """US dollars: to the cent, or to two digits below one."""
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.2g}"
+    """US dollars: to the cent, or below that to two digits."""
+    digits = 2 if amount >= 0.01 or amount <= 0 else 1 - math.floor(math.log10(amount))
+    return f"${amount:,.{digits}f}"
 
 
 def cut(text: str, most: int) -> str:

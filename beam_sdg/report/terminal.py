@@ -48,7 +48,7 @@ def _drawn(table: Table) -> rich.table.Table:
     drawn = rich.table.Table(
         title=table.title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False
     )
-    drawn.add_column(table.headers[0], overflow="fold")
+    drawn.add_column(table.headers[0], overflow="fold", min_width=12)
     for header in table.headers[1:]:
         drawn.add_column(header, justify="right", no_wrap=header != "licence", overflow="fold")
     for row in table.rows:

@@ -75,7 +75,11 @@ def matching(pattern: str) -> list[FileMetadata]:
     try:
         matched = FileSystems.match([pattern])[0].metadata_list
     except Exception as error:  # each filesystem raises its own
-        raise InputError(f"cannot look for {pattern}: {one_line(error)}") from error
+        scheme = pattern.partition("://")[0]
+        raise InputError(
+            f"cannot look for {pattern}: {one_line(error)}; check the credentials, and that Beam's "
+            f"support for {scheme}:// is installed (its extras gcp, aws and azure)"
+        ) from error
     return sorted(matched, key=lambda file: file.path)
 
 
@@ -97,7 +101,8 @@ def opened(path: str) -> Iterator[io.BufferedReader]:
             raw: Any = _Decompressed(file, _DECOMPRESSORS[compression]) if compression else file
             yield io.BufferedReader(raw, _BUFFER)
     except _UNREADABLE as error:
-        raise InputError(f"cannot read {path}: {one_line(error)}") from error
+        mend = f"is it compressed as .{compression} says?" if compression else "mend or replace it"
+        raise InputError(f"cannot read {path}: {one_line(error)}; {mend}") from error
 
 
 class _Decompressed(io.RawIOBase):

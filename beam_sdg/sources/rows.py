@@ -15,6 +15,7 @@ from beam_sdg.sources.delimited import delimited_rows
 from beam_sdg.sources.documents import document_rows
 from beam_sdg.sources.files import kind_of, opened
 from beam_sdg.sources.lines import SHOWN, BadRow, Rows, line_rows
+from transforms.codec import canonical_json
 
 _BATCH = 1024
 
@@ -61,4 +62,17 @@ def _batch_row(batch: pa.RecordBatch) -> Any:
         raw = error.object.decode(errors="replace")[:SHOWN]
         return BadRow("not_utf8", f"a value is not UTF-8: {error.reason}", raw)
     except (ValueError, OverflowError) as error:
-        return BadRow("not_readable", f"a value has no Python form: {error}", str(batch.columns))
+        return BadRow("not_readable", f"a value has no Python form: {error}", _as_text(batch))
+
+
+def _as_text(batch: pa.RecordBatch) -> str:
+    """A row as JSON, with Arrow's own words for values that have no Python form."""
+    values = zip(batch.column_names, batch.columns, strict=True)
+    return canonical_json({name: _value_as_text(column) for name, column in values})
+
+
+def _value_as_text(column: pa.Array) -> Any:
+    try:
+        return str(column[0].as_py())
+    except (ValueError, OverflowError):
+        return column.to_string().strip("[] \n")

@@ -59,11 +59,11 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
         """The licences that its format declares for the whole of it; rows may name their own."""
         return (self.format.licence,) if self.format.licence else ()
 
-    def resolve(self, flag: str) -> "Source":
+    def resolve(self, flag: str = "") -> "Source":
         """This source with its text column settled, and of a dataset the commit and the split.
 
-        `flag` is the one that an error tells the user to name the column with. Reads the first
-        100 rows.
+        `flag` is the one that an error tells the user to name the column with, if there is one.
+        Reads the first 100 rows.
 
         Raises:
             UsageError: a dataset of the hub, and the library for it is not installed.
@@ -119,6 +119,8 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
     def _with_text(self, rows: Iterator[Any], flag: str) -> "Source":
         peeked = list(itertools.islice(rows, _PEEKED))
         columns = sorted({column for row in peeked if isinstance(row, dict) for column in row})
+        if not peeked:
+            raise InputError(f"{self.pattern} is empty: it holds no row; check the path")
         if not columns:
             faults = [row.fault for row in peeked if isinstance(row, BadRow)]
             why = f"; its first is {faults[0]}" if faults else ""
@@ -126,9 +128,10 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
         wanted = [self.format.text] if self.format.text else list(TEXT_COLUMNS)
         found = next((column for column in wanted if column in columns), None)
         if found is None:
+            mend = f"name the text column with {flag}" if flag else f"rename one to {wanted[0]!r}"
             raise InputError(
                 f"{self.pattern} has no column {' or '.join(map(repr, wanted))} (its first rows "
-                f"have {', '.join(columns)}); name the text column with {flag}"
+                f"have {', '.join(columns)}); {mend}"
             )
         return self.model_copy(update={"format": self.format.model_copy(update={"text": found})})
 

@@ -17,7 +17,7 @@ import pytest
 from beam_sdg.models import ModelSettings
 from beam_sdg.panel import Row, cost, duration
 from transforms.engines.engine import Attempted, Failure, Reply
-from transforms.engines.progress import Progress
+from transforms.engines.progress import Progress, under_way
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,11 +87,15 @@ def test_progress_counts_what_came_back():
     progress = Progress()
     progress.add(Attempted(Reply("yes", "", "stop", 100, 20), attempts=3))
     progress.add(Attempted(Failure("request_refused", "HTTP 400"), attempts=1))
-    progress.rows += 1
-    progress.reject("request_refused")
+    progress.finish(None, asked=False)
+    progress.finish("request_refused", asked=True)
     with progress.asking():
-        assert progress.in_flight == 1
-    assert (progress.in_flight, progress.done) == (0, 2)
+        assert progress.in_flight == 0
+        with under_way():
+            assert progress.in_flight == 1
+    with under_way():
+        assert progress.in_flight == 0
+    assert (progress.done, progress.asked) == (2, 1)
     assert (progress.answered, progress.failed, progress.retries) == (1, 1, 2)
     assert (progress.prompt_tokens, progress.completion_tokens) == (100, 20)
 
@@ -99,7 +103,7 @@ def test_progress_counts_what_came_back():
 def test_a_line_holds_all_that_the_panel_shows():
     """Done, total, rate, tokens, cost, rejects, time left."""
     progress = Progress(rows=50, in_flight=8, prompt_tokens=2_000_000, completion_tokens=12_300)
-    progress.reject("malformed_answer")
+    progress.finish("malformed_answer", asked=True)
     models = ModelSettings(price_in=1.0, price_out=10.0)
     assert Row("evals", 1051, progress, 10.0, models).line() == (
         "evals: 51 of 1,051 done, 8 in flight, 10.0/s, 2.0M/12.3k tokens in/out, $2.12, "

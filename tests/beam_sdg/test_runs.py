@@ -19,10 +19,11 @@ from beam_sdg.runs import Run, Stage, chains
 from beam_sdg.shards import read_shard
 from transforms.ask import Ask
 from transforms.engines.rehearsal import Rehearsal
-from transforms.errors import InputError, RowsLost, RunError
+from transforms.engines.store import AnswerStore
+from transforms.errors import EngineDown, InputError, RowsLost, RunError
 from transforms.outcome import Outcome, SourceOutcome, SplitRejects
 from transforms.reading import Text
-from transforms.records import Problem, Reject
+from transforms.records import Answered, Problem, Reject
 from transforms.seeding import digest
 
 ROOT = Path(__file__).parents[2]
@@ -173,6 +174,107 @@ def test_an_unfinished_stage_is_run_again(tmp_path):
     published.unlink()
     made.execute()
     assert published.exists()
+
+
+@dataclasses.dataclass(eq=False)
+class Merge(beam.PTransform):
+    """Keeps the first of all rows and rejects the others."""
+
+    def expand(self, problems: beam.PCollection) -> Outcome:
+        merged = problems | beam.GroupBy(lambda problem: 0) | beam.FlatMapTuple(merge)
+        return merged | SplitRejects()
+
+
+def merge(key: int, problems: Any) -> Iterator[Problem | Reject]:
+    first, *others = sorted(problems, key=lambda problem: problem.id)
+    yield first
+    for other in others:
+        yield Reject("merge", "near", "", other.id, "{}", "")
+
+
+def test_a_stage_that_looks_across_rows_sees_all_of_them(tmp_path):
+    """In whatever command it is run: only stages that work row by row go shard by shard."""
+    made = [stages()[0], Stage("merge", Merge(), Problem, {}, ("numbers",))]
+    whole = run(tmp_path / "whole", made, num_shards=4)
+    assert whole.execute()[-1].rows == 1
+    apart = run(tmp_path / "apart", made, num_shards=4)
+    apart.execute(only=["numbers"])
+    assert apart.execute(only=["merge"])[-1].rows == 1
+
+
+def kept(answered: Answered) -> Problem:
+    return dataclasses.replace(answered.record, id=answered.id, text=answered.value)
+
+
+def solutions(folder: Path, name: str, after: str, samples: int, **planted: float) -> Stage:
+    ask = Ask(
+        name, "infinibyte/solution", solvable, Text(), Rehearsal(**planted), str(folder), 0,
+        kept, samples=samples,
+    )  # fmt: skip
+    return Stage(name, ask, Problem, ask.settings(), (after,))
+
+
+def solvable(record: Problem) -> dict[str, object]:
+    return {"new_problem": record.text}
+
+
+@pytest.mark.parametrize("num_shards", [1, 4])
+def test_samples_of_samples_have_ids_and_answers_of_their_own(tmp_path, num_shards):
+    """In any number of shards, and a second time from the store: the same rows, nothing asked."""
+    store = tmp_path / "store"
+    chain = [
+        stages()[0],
+        solutions(store, "one", "numbers", 3),
+        solutions(store, "two", "one", 2),
+    ]
+    made = run(tmp_path / "first", chain, num_shards)
+    manifests = made.execute()
+    assert [manifest.rows for manifest in manifests] == [10, 30, 60]
+    paths = made.shards_of("two", "rows")
+    rows = [row for path in paths for row in read_shard(path, Problem)]
+    ids = {f"{problem(n).id}-{k}-{j}" for n in range(10) for k in range(3) for j in range(2)}
+    assert {row.id for row in rows} == ids
+    asked = len(list(AnswerStore(str(store), "two").attempts()))
+    assert asked == 60
+    again = run(tmp_path / "second", chain, num_shards)
+    again.execute()
+    for path in paths:
+        assert Path(path.replace("first", "second")).read_bytes() == Path(path).read_bytes()
+    assert len(list(AnswerStore(str(store), "two").attempts())) == asked
+
+
+def test_a_slice_of_refusals_costs_its_rows(tmp_path):
+    """A shard whose only row is refused is no server that is down."""
+    chain = [stages()[0], solutions(tmp_path / "store", "one", "numbers", 1, failing=0.3)]
+    manifest = run(tmp_path, chain, num_shards=8).execute()[-1]
+    assert manifest.rejects["request_refused"] > 0
+    assert manifest.rows + manifest.rejects["request_refused"] == 10
+
+
+def test_a_model_that_refuses_all_of_a_few_rows_is_one_line(tmp_path):
+    """Nothing is published, and the next run asks again."""
+    chain = [stages()[0], solutions(tmp_path / "store", "one", "numbers", 1, failing=1.0)]
+    with pytest.raises(EngineDown, match="all 10 requests of one failed, one with: HTTP"):
+        run(tmp_path, chain).execute()
+    assert not list(tmp_path.glob("stages/one/*/stage.json"))
+
+
+def test_a_source_without_a_usable_row_is_one_line(tmp_path):
+    """The numbers, a reason and the mend."""
+    source = dataclasses.replace(stages()[0], transform=Unusable())
+    with pytest.raises(InputError, match=r"none of the 2 rows of numbers can be used.*: no text;"):
+        run(tmp_path, [source]).execute()
+
+
+@dataclasses.dataclass(eq=False)
+class Unusable(beam.PTransform):
+    """Reads 2 rows and rejects both."""
+
+    def expand(self, begin: beam.pvalue.PBegin) -> SourceOutcome:
+        rejects = [Reject("numbers", "no_text", "no text", digest(n), "{}", "") for n in range(2)]
+        rows = begin | "None" >> beam.Create([]).with_output_types(Problem)
+        said = begin.pipeline | "Said" >> beam.Create([("read", 2), ("usable", 0)])
+        return SourceOutcome(rows, begin.pipeline | beam.Create(rejects), said)
 
 
 def test_a_failing_stage_is_one_line_and_keeps_the_stages_before(tmp_path):

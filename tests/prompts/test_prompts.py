@@ -84,7 +84,7 @@ def rehearsed(record: CrossBreed, seed: int) -> Iterator[tuple[Ask, CrossBreed, 
         text = rehearsal(ask.prompt)(messages_of(ask, record), rng)
         value = ask.reader.read(text)
         yield ask, record, value
-        record = ask.keep(Answered(record, value, CALL))
+        record = ask.keep(Answered(record.id, record, value, CALL))
 
 
 def messages_of(ask: Ask, record: CrossBreed) -> list[dict[str, str]]:

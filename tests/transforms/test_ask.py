@@ -12,8 +12,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from transforms.ask import Ask
 from transforms.codec import to_row
+from transforms.engines.handler import AskHandler
 from transforms.engines.rehearsal import CORRECTABLE, FAILING, GOOD, MALFORMED, Rehearsal
 from transforms.engines.store import AnswerStore
+from transforms.errors import EngineDown
 from transforms.outcome import Outcome
 from transforms.reading import Fault, Structured, Text
 from transforms.records import Answered, NewProblemEvals, Problem
@@ -35,6 +37,10 @@ def same(answered: Answered) -> Answered:
     return answered
 
 
+def renamed(answered: Answered) -> Answered:
+    return dataclasses.replace(answered, id="mine")
+
+
 def too_easy(record: Problem, value: NewProblemEvals) -> Fault | None:
     return Fault("too_easy", "difficulty 1") if value.difficulty == 1 else None
 
@@ -44,7 +50,7 @@ def answers(item: Any) -> str:
     return json.dumps(
         to_row(item)
         if not isinstance(item, Answered)
-        else {"id": item.record.id, "value": str(item.value), "call": to_row(item.call)}
+        else {"id": item.id, "value": str(item.value), "call": to_row(item.call)}
     )
 
 
@@ -98,7 +104,9 @@ def test_every_sample_is_a_row_or_a_reject_as_planned(ask):
             fate = engine.fate(PROMPT, sampling_seed(SEED, "evals", record_id, sample))
             planned[fate].append(record_id)
     assert all(planned.values())
-    assert sorted(row["id"] for row in rows) == sorted(planned[GOOD] + planned[CORRECTABLE])
+    assert len({row["id"] for row in rows}) == len(rows)
+    asked_about = sorted(row["id"].partition("-")[0] for row in rows)
+    assert asked_about == sorted(planned[GOOD] + planned[CORRECTABLE])
     by_reason = {
         reason: sorted(reject["id"] for reject in rejects if reject["reason"] == reason)
         for reason in ("malformed_answer", "request_refused")
@@ -166,9 +174,36 @@ def test_a_failure_is_tried_again_by_the_next_run(ask, tmp_path):
 
 
 def test_a_server_that_refuses_everything_ends_the_run(ask):
-    """All requests refused is no dataset of rejects: the error quotes the server."""
-    with pytest.raises(Exception, match="all of the first 3 requests failed, the last with: HTTP"):
-        ask(3, engine=Rehearsal(failing=1.0))
+    """The first 20 requests refused is no dataset of rejects: the error quotes the server."""
+    with pytest.raises(Exception, match="all of the first 20 requests failed, the last with: HTTP"):
+        ask(30, engine=Rehearsal(failing=1.0))
+
+
+def test_refusals_are_counted_from_window_to_window(tmp_path):
+    """The twentieth of a worker's requests ends the run, however few are in a window."""
+    ask = Ask(
+        "evals", PROMPT, variables, Structured(NewProblemEvals), Rehearsal(failing=1.0),
+        str(tmp_path), SEED, same,
+    )  # fmt: skip
+    handler = AskHandler(ask.engine, [ask.asking()], window=10)
+    client = handler.load_model()
+    assert len(list(handler.run_inference([problem(n) for n in range(10)], client))) == 10
+    with pytest.raises(EngineDown, match="the first 20 requests"):
+        handler.run_inference([problem(n) for n in range(10, 20)], client)
+
+
+@pytest.mark.parametrize("window", [1, 1000])
+def test_a_window_of_refusals_costs_its_elements(ask, window):
+    """However small the window is in which nothing but refusals are."""
+    rows, rejects = ask(40, engine=Rehearsal(failing=0.2), window=window)
+    assert len(rows) + len(rejects) == 40
+    assert {reject["reason"] for reject in rejects} == {"request_refused"}
+
+
+def test_another_id_is_refused(ask):
+    """`keep` gives its record the id of the Answered: by it the store and the shards know it."""
+    with pytest.raises(Exception, match="evals: keep made a record with the id 'mine' out of"):
+        ask(1, keep=renamed)
 
 
 @pytest.mark.parametrize("window", [1, 7, 1000])

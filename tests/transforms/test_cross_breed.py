@@ -122,7 +122,7 @@ def test_an_answer_fills_its_column_and_adds_its_call():
     """One column and one call more; everything else, and the record given, stay as they were."""
     record = dataclasses.replace(breed(OBFUSCATION), calls=(call("seed"),))
     evals = NewProblemEvals(1, 2, 3)
-    filled = with_answer(Answered(record, evals, call("evals")), "evals")
+    filled = with_answer(Answered(record.id, record, evals, call("evals")), "evals")
     assert filled == dataclasses.replace(record, evals=evals, calls=(call("seed"), call("evals")))
     assert record.evals is None
 
@@ -130,7 +130,7 @@ def test_an_answer_fills_its_column_and_adds_its_call():
 def test_an_answer_needs_a_column_that_exists():
     """A column that the record does not have raises instead of being lost."""
     with pytest.raises(TypeError):
-        with_answer(Answered(breed(OBFUSCATION), "x", call("x")), "verdict")
+        with_answer(Answered("id", breed(OBFUSCATION), "x", call("x")), "verdict")
 
 
 @pytest.mark.parametrize("kind", COMBINATION_TYPES)

@@ -1,6 +1,8 @@
 """Grouping through files gives what GroupByKey gives, and keeps little in memory."""
 
 import collections
+import random
+import resource
 from pathlib import Path
 
 import apache_beam as beam
@@ -95,7 +97,26 @@ def test_partitions_are_used_evenly():
 
 
 def test_a_full_disk_is_one_line(tmp_path):
-    """The folder and the mend are named."""
+    """The folder and the mend are named, be it the first block that has no room or a later one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    options = PipelineOptions(["--runner=FnApiRunner", f"--temp_location={tmp_path}"])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with (
+            pytest.raises(
+                Exception, match=r"cannot spill a shuffle to .*--temp_location"
+            ) as raised,
+            beam.Pipeline(options=options) as pipeline,
+        ):
+            values = [(number % 9, random.randbytes(999)) for number in range(100)]
+            _ = pipeline | beam.Create(values) | Group()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert RunError.__name__ in str(raised.value) or isinstance(raised.value, RunError)
+
+
+def test_a_folder_that_has_gone_is_one_line(tmp_path):
+    """As for a full disk."""
     folder = tmp_path / "gone"
     folder.mkdir()
     options = PipelineOptions(["--runner=FnApiRunner", f"--temp_location={folder}"])

@@ -65,7 +65,10 @@ async def _run_window(jobs: Sequence[Job[T]], workers: int) -> list[T]:
             for _ in range(min(workers, len(jobs))):
                 group.create_task(_work(numbered, results))
     except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+        first: BaseException = failed
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
     return results
 
 

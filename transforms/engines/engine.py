@@ -61,9 +61,17 @@ class Reply:
     completion_tokens: int
 
 
+FAILURES = frozenset(
+    {"request_refused", "server_error", "connection_failed", "timed_out", "bad_response"}
+)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Failure:
-    """An engine's refusal of one request, after all retries: that element's reject."""
+    """An engine's refusal of one request, after all retries: that element's reject.
+
+    `reason` is one of `FAILURES`.
+    """
 
     reason: str
     detail: str

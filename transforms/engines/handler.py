@@ -22,9 +22,9 @@ from transforms.engines.client import Client, shared_client
 from transforms.engines.engine import Engine, Failure, Message, Reply, Sampling, Turn
 from transforms.engines.progress import progress_of
 from transforms.engines.store import AnswerStore, Window, shard_of
-from transforms.errors import EngineDown
+from transforms.errors import EngineDown, RunError
 from transforms.reading import Fault, Reader
-from transforms.records import Answered, Call, Reject
+from transforms.records import Answered, Call, Reject, sample_id
 from transforms.seeding import digest, sampling_seed
 
 Variables = Callable[[Any], Mapping[str, object]]
@@ -36,7 +36,7 @@ _REFUSALS = 20
 
 @dataclasses.dataclass
 class _Tally:
-    """What a window has met, answers from the store included."""
+    """What an ask has met in this process, answers from the store included."""
 
     replies: int = 0
     failures: int = 0
@@ -49,13 +49,13 @@ class _Tally:
         else:
             self.replies += 1
 
-    def check(self, at_least: int) -> None:
-        """Raise `EngineDown` if there were that many failures and nothing else.
+    def check(self) -> None:
+        """Raise `EngineDown` if the first requests failed and no other has been answered.
 
         Then the fault is in the settings or the server, not in the records: rejecting them all
         would publish an empty dataset.
         """
-        if self.failures >= at_least and not self.replies:
+        if self.failures >= _REFUSALS and not self.replies:
             raise EngineDown(
                 f"all of the first {self.failures} requests failed, the last with: {self.last}; "
                 "mend what it says (a flag, the model, the server) and run the same command again"
@@ -67,7 +67,8 @@ class Asking:
     """One ask: all that is the same for every record.
 
     variables makes the template's variables from a record; reader makes a value from text; check
-    looks at (record, value) and names what is wrong with it; keep makes the record that goes on.
+    looks at (record, value) and names what is wrong with it; keep makes the record that goes on,
+    under the `Answered`'s id.
     samples is how many answers a record gets; corrections, how often a conversation goes on after
     an answer that cannot be used.
     """
@@ -112,6 +113,7 @@ class AskHandler(ModelHandler[Any, list[Step], Client]):
         super().__init__(min_batch_size=window, max_batch_size=window)
         self._engine = engine
         self._askings = tuple(askings)
+        self._tallies = [_Tally() for _ in askings]
 
     def load_model(self) -> Client:
         """The process's client of the engine; nothing is connected yet."""
@@ -130,8 +132,8 @@ class AskHandler(ModelHandler[Any, list[Step], Client]):
         """Work through a window.
 
         Raises:
-            EngineDown: the engine cannot be reached, or has refused everything it was asked.
-            RunError: the store cannot be written.
+            EngineDown: the engine cannot be reached, or has refused the first 20 requests.
+            RunError: the store cannot be written, or `keep` changes an id.
             PromptError: the template does not fit the variables.
         """
         samples = range(self._askings[0].samples)
@@ -143,8 +145,9 @@ class AskHandler(ModelHandler[Any, list[Step], Client]):
                     asking,
                     model,
                     stack.enter_context(AnswerStore(asking.store, asking.name).window(shards)),
+                    tally,
                 )
-                for asking in self._askings
+                for asking, tally in zip(self._askings, self._tallies, strict=True)
             ]
             jobs = [
                 functools.partial(_follow, asks, 0, record, sample)
@@ -152,8 +155,6 @@ class AskHandler(ModelHandler[Any, list[Step], Client]):
                 for sample in samples
             ]
             results = iter(model.run_window(jobs))
-        for ask in asks:
-            ask.tally.check(at_least=1)
         return [[step for _ in samples for step in next(results)] for _ in batch]
 
 
@@ -163,16 +164,21 @@ async def _follow(asks: Sequence["_Ask"], number: int, record: Any, sample: int)
     steps = [Step(number, item)]
     if isinstance(item, Reject) or number + 1 == len(asks):
         return steps
-    samples = range(asks[number + 1].samples)
-    following = await asyncio.gather(*(_follow(asks, number + 1, item, k) for k in samples))
-    return steps + [step for way in following for step in way]
+    async with asyncio.TaskGroup() as group:
+        following = [
+            group.create_task(_follow(asks, number + 1, item, k))
+            for k in range(asks[number + 1].samples)
+        ]
+    return steps + [step for way in following for step in way.result()]
 
 
 class _Ask:
     """One ask at work on a window."""
 
-    def __init__(self, engine: Engine, asking: Asking, client: Client, answers: Window) -> None:
-        self.tally = _Tally()
+    def __init__(
+        self, engine: Engine, asking: Asking, client: Client, answers: Window, tally: _Tally
+    ) -> None:
+        self._tally = tally
         self.samples = asking.samples
         self._asking = asking
         self._client = client
@@ -190,22 +196,44 @@ class _Ask:
         asking = self._asking
         seed = sampling_seed(asking.seed, asking.name, record.id, sample)
         talk = _Talk(record, sample, seed)
+        item = await self._outcome(talk)
+        reason = item.reason if isinstance(item, Reject) else None
+        self._progress.finish(reason, asked=talk.asked)
+        return item
+
+    async def _outcome(self, talk: "_Talk") -> Any:
+        asking, record = self._asking, talk.record
         talk.say(*self._messages(asking.prompt, {**self._shared, **asking.variables(record)}))
         while True:
             outcome = await self._answer(talk)
-            self.tally.add(outcome)
+            self._tally.add(outcome)
             if isinstance(outcome, Failure):
-                self.tally.check(at_least=_REFUSALS)
+                self._tally.check()
                 return self._reject(talk, Fault(outcome.reason, outcome.detail))
             talk.replies.append(outcome)
             value = self._read(record, outcome)
             if not isinstance(value, Fault):
-                self._progress.rows += 1
-                return asking.keep(Answered(record, value, self._call(talk)))
+                return self._kept(talk, value)
             if len(talk.replies) > asking.corrections or outcome.finish_reason != "stop":
                 return self._reject(talk, value)
             shown = self._messages("correction", {"fault": value.detail})
             talk.say(Message("assistant", outcome.text), *shown)
+
+    def _kept(self, talk: "_Talk", value: Any) -> Any:
+        """What goes on, under the id by which later stages and the store know the sample.
+
+        Raises:
+            RunError: it has another id.
+        """
+        record = talk.record
+        of_sample = record.id if self.samples == 1 else sample_id(record.id, talk.sample)
+        kept = self._asking.keep(Answered(of_sample, record, value, self._call(talk)))
+        if kept.id != of_sample:
+            raise RunError(
+                f"{self._asking.name}: keep made a record with the id {kept.id!r} out of "
+                f"{of_sample!r}; give it the id of the Answered"
+            )
+        return kept
 
     def _messages(self, prompt: str, variables: Mapping[str, object]) -> list[Message]:
         rendered = prompts.render(prompt, variables, self._asking.prompt_folders)
@@ -225,6 +253,7 @@ class _Ask:
         turn = Turn(
             key, asking.prompt, tuple(talk.messages), asking.sampling, talk.seed, self._schema
         )
+        talk.asked = True
         with self._progress.asking():
             attempted = await self._client.complete(turn)
         self._answers.append(
@@ -273,7 +302,6 @@ class _Ask:
         )
 
     def _reject(self, talk: "_Talk", fault: Fault) -> Reject:
-        self._progress.reject(fault.reason)
         return Reject(
             stage=self._asking.name,
             reason=fault.reason,
@@ -296,6 +324,7 @@ class _Talk:
         self.messages: list[Message] = []
         self.replies: list[Reply] = []
         self.keys: list[str] = []
+        self.asked = False
         self._recorded = 0
 
     def say(self, *messages: Message) -> None:

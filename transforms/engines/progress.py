@@ -6,6 +6,7 @@ the answer store.
 
 import collections
 import contextlib
+import contextvars
 import dataclasses
 from collections.abc import Iterator
 
@@ -16,11 +17,13 @@ from transforms.engines.engine import Attempted, Failure
 class Progress:
     """The counters of one ask.
 
-    rows and rejects are of samples that are done; recalled counts turns that the store had an
-    answer for; answered and failed, those that an engine was asked for.
+    rows and rejects are of samples that are done, and asked is how many of them took an engine;
+    recalled counts turns that the store had an answer for; answered and failed,
+    those that an engine was asked for; in_flight, those that it holds now.
     """
 
     rows: int = 0
+    asked: int = 0
     rejects: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     in_flight: int = 0
     recalled: int = 0
@@ -37,12 +40,20 @@ class Progress:
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
-        """While a turn is with the engine."""
-        self.in_flight += 1
+        """While a turn is the transport's, which says by `under_way` when the engine has it."""
+        token = _asking.set(self)
         try:
             yield
         finally:
-            self.in_flight -= 1
+            _asking.reset(token)
+
+    def finish(self, reason: str | None, asked: bool) -> None:
+        """Count a sample that is done: a row, or a reject for a reason."""
+        self.asked += asked
+        if reason is None:
+            self.rows += 1
+        else:
+            self.rejects[reason] += 1
 
     def add(self, attempted: Attempted) -> None:
         """Count a turn that came back."""
@@ -54,12 +65,23 @@ class Progress:
         self.prompt_tokens += attempted.result.prompt_tokens
         self.completion_tokens += attempted.result.completion_tokens
 
-    def reject(self, reason: str) -> None:
-        """Count a sample that could not be used."""
-        self.rejects[reason] += 1
-
 
 _progress: dict[str, Progress] = {}
+_asking: contextvars.ContextVar[Progress | None] = contextvars.ContextVar("asking", default=None)
+
+
+@contextlib.contextmanager
+def under_way() -> Iterator[None]:
+    """While an engine holds the request of this task's turn."""
+    progress = _asking.get()
+    if progress is None:
+        yield
+        return
+    progress.in_flight += 1
+    try:
+        yield
+    finally:
+        progress.in_flight -= 1
 
 
 def progress_of(ask: str) -> Progress:

@@ -16,6 +16,7 @@ import pydantic
 import prompts
 from transforms import seeding
 from transforms.engines.engine import Attempted, Failure, Reply, Turn
+from transforms.engines.progress import under_way
 
 GOOD, CORRECTABLE, MALFORMED, FAILING = "good", "correctable", "malformed", "failing"
 
@@ -112,7 +113,8 @@ class RehearsedTransport:
         latency_s = self._rehearsal.latency_s
         if latency_s:
             async with self._slots:
-                await asyncio.sleep(latency_s)
+                with under_way():
+                    await asyncio.sleep(latency_s)
         return Attempted(self._rehearsal.outcome(turn), 1, latency_s)
 
     async def close(self) -> None:

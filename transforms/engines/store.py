@@ -26,6 +26,7 @@ from typing import Any
 
 from transforms.engines.engine import Attempted, Failure, Reply
 from transforms.errors import RunError
+from transforms.records import lineage
 from transforms.seeding import digest
 
 SHARDS = 64
@@ -61,10 +62,11 @@ class AnswerStore:
         return self._lines("*")
 
     def transcript(self, record_id: str) -> list[dict[str, Any]]:
-        """The lines about one record, in the order in which they were written."""
+        """The lines about a record, or those it is a sample of, as they were written."""
         lines = self._lines(f"{shard_of(record_id):02d}")
+        records = lineage(record_id)
         return sorted(
-            (line for line in lines if line.get("record") == record_id),
+            (line for line in lines if line.get("record") in records),
             key=lambda line: (line["sample"], line["at"]),
         )
 

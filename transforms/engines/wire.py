@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import aiohttp
 
+from transforms.engines.progress import under_way
 from transforms.engines.servers import Stumble
 
 _CONNECT_S = 10.0
@@ -41,8 +42,9 @@ class Wire:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Response | Stumble:
         """Send a body and wait for the whole response."""
         try:
-            async with self._opened().post(url, data=body, headers=headers) as response:
-                content = await response.read()
+            with under_way():
+                async with self._opened().post(url, data=body, headers=headers) as response:
+                    content = await response.read()
         except aiohttp.ClientConnectorError as error:
             return Stumble("unreached", "connection_failed", f"cannot connect: {_cause(error)}")
         except aiohttp.ConnectionTimeoutError:
