@@ -194,10 +194,10 @@ def merge(key: int, problems: Any) -> Iterator[Problem | Reject]:
 
 def test_a_stage_that_looks_across_rows_sees_all_of_them(tmp_path):
     """In whatever command it is run: only stages that work row by row go shard by shard."""
-    made = [stages()[0], Stage("merge", Merge(), Problem, {}, ("numbers",))]
-    whole = run(tmp_path / "whole", made, num_shards=4)
+    merge = Stage("merge", Merge(), Problem, {}, ("numbers",))
+    whole = run(tmp_path / "whole", [stages()[0], merge], num_shards=4)
     assert whole.execute()[-1].rows == 1
-    apart = run(tmp_path / "apart", made, num_shards=4)
+    apart = run(tmp_path / "apart", [stages()[0], merge], num_shards=4)
     apart.execute(only=["numbers"])
     assert apart.execute(only=["merge"])[-1].rows == 1
 
@@ -222,12 +222,8 @@ def solvable(record: Problem) -> dict[str, object]:
 def test_samples_of_samples_have_ids_and_answers_of_their_own(tmp_path, num_shards):
     """In any number of shards, and a second time from the store: the same rows, nothing asked."""
     store = tmp_path / "store"
-    chain = [
-        stages()[0],
-        solutions(store, "one", "numbers", 3),
-        solutions(store, "two", "one", 2),
-    ]
-    made = run(tmp_path / "first", chain, num_shards)
+    chain = [solutions(store, "one", "numbers", 3), solutions(store, "two", "one", 2)]
+    made = run(tmp_path / "first", [stages()[0], *chain], num_shards)
     manifests = made.execute()
     assert [manifest.rows for manifest in manifests] == [10, 30, 60]
     paths = made.shards_of("two", "rows")
@@ -236,7 +232,7 @@ def test_samples_of_samples_have_ids_and_answers_of_their_own(tmp_path, num_shar
     assert {row.id for row in rows} == ids
     asked = len(list(AnswerStore(str(store), "two").attempts()))
     assert asked == 60
-    again = run(tmp_path / "second", chain, num_shards)
+    again = run(tmp_path / "second", [stages()[0], *chain], num_shards)
     again.execute()
     for path in paths:
         assert Path(path.replace("first", "second")).read_bytes() == Path(path).read_bytes()
