@@ -129,7 +129,9 @@ def reasons() -> dict[str, str]:
             elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
                 given = node.value.elts[:1]
             for value in given:
-                if isinstance(value, ast.Constant) and re.fullmatch(r"[a-z_]+", str(value.value)):
+                if isinstance(value, ast.Constant) and re.fullmatch(
+                    r"[a-z_]+\d?", str(value.value)
+                ):
                     found[str(value.value)] = f"{path}:{node.lineno}"
     return found
 
@@ -169,6 +171,7 @@ def test_what_is_looked_for_is_found():
         "prompt … has no rehearsal",
         "… failed: …",
         "not_json",
+        "not_utf8",
         "timed_out",
         "duplicate",
         "unchanged",

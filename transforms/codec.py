@@ -26,6 +26,10 @@ _SCALARS: dict[type, pa.DataType] = {
 }
 
 
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str, allow_nan=False
+)
+
 # The converter and validator of a record's type, built once per process.
 adapter: Callable[[Any], pydantic.TypeAdapter[Any]] = functools.cache(pydantic.TypeAdapter)
 
@@ -50,9 +54,16 @@ def to_json(record: object) -> str:
 
 
 def canonical_json(value: object) -> str:
-    """`value` as JSON that is the same for equal values; what JSON has no form for, as text."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-    return well_formed(text)
+    """`value` as JSON that is the same for equal values.
+
+    What JSON has no form for is text, and NaN and the infinities are null: Python reads and writes
+    them, Parquet holds them, and no other reader of JSON takes them.
+    """
+    try:
+        return well_formed(_CANONICAL.encode(value))
+    except ValueError:
+        read = json.loads(json.dumps(value, default=str), parse_constant=lambda name: None)
+        return well_formed(_CANONICAL.encode(read))
 
 
 def well_formed(value: Any) -> Any:

@@ -8,30 +8,25 @@ schema. The content is held to the type strictly.
 import contextlib
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 import pydantic
 
 from transforms.codec import adapter, well_formed
+from transforms.eaten import spoilt_text
+from transforms.json_answers import DECODER, Ambiguous
 
 V = TypeVar("V")
 
 _MOST_WRAPPED = 8
 _MOST_WRAPPINGS = 2
 _SHOWN = 60
-_SHOWN_TEX = 20
 _NUMBER = re.compile(r"\s*[+-]?\d{1,300}(?:\.\d{1,300})?\s*", re.ASCII)
 _SCHEMA_WORDS = frozenset(
     ("$defs", "$schema", "additionalProperties", "description", "properties")
     + ("required", "title", "type")
 )
-# The beginnings of TeX commands that are escapes in JSON: \frac, \beta, \theta, \right, \neq. Of
-# \t and \n only what no line begins with, but beside a backslash that makes no escape all of them.
-_EATEN = (
-    r"\\(?:[bf]|u00[01]|r[a-z]|t(?:heta|imes|ext|au\b|an\b|ilde)|n(?:abla|eq|otin|leq|geq)\b(?!\.))"
-)
-_EATEN_BACKSLASH = re.compile(_EATEN)
-_EATEN_BESIDE_STRAY = re.compile(rf"{_EATEN}|\\(?:t[a-z]|n(?:u|e|i|ot|mid|ewline)\b)")
 
 
 class MisfitError(ValueError):
@@ -102,6 +97,7 @@ class Shape(Generic[V]):
 
     def _wrapped(self, value: Any) -> list[Any]:
         """The values within `value` that may be the answer."""
+        _check_names(value)
         if isinstance(value, list):
             return value if len(value) == 1 and isinstance(value[0], dict | list) else []
         if echoed := self._echoed_properties(value):
@@ -123,11 +119,11 @@ class Shape(Generic[V]):
 
     def _validated(self, value: dict[str, Any], beside_stray: bool) -> V:
         converted = self._renamed(value, self._properties)
+        for text in _texts(converted):
+            if spoilt := spoilt_text(text, beside_stray):
+                detail = f"the backslash of {spoilt} is not doubled, as JSON wants it"
+                raise MisfitError(detail, is_close=True)
         written = well_formed(json.dumps(converted, ensure_ascii=False))
-        eaten = _EATEN_BESIDE_STRAY if beside_stray else _EATEN_BACKSLASH
-        if spoilt := _spoilt_text(written, eaten):
-            detail = f"the backslash of {spoilt} is not doubled, as JSON wants it"
-            raise MisfitError(detail, is_close=True)
         try:
             return self._adapter.validate_json(written, strict=True)
         except pydantic.ValidationError as error:
@@ -150,6 +146,7 @@ class Shape(Generic[V]):
 
     def _renamed(self, value: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
         """The fields of `value` that are in `properties`, under their names there."""
+        _check_names(value)
         keys = {name: name for name in properties if name in value}
         if len(keys) < len(properties):
             alike: dict[str, list[str]] = {}
@@ -169,6 +166,11 @@ class Shape(Generic[V]):
         return self._resolved(present[0]) if len(present) == 1 else schema
 
 
+def _check_names(value: Any) -> None:
+    if isinstance(value, Ambiguous):
+        raise MisfitError(f"it names {value.name} twice, with different values", is_close=True)
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
 
@@ -177,7 +179,7 @@ def _parsed(value: Any) -> Any:
     """The JSON that is in a text, or else `value`."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         with contextlib.suppress(ValueError, RecursionError):
-            return json.loads(value, strict=False)
+            return DECODER.decode(value)
     return value
 
 
@@ -195,10 +197,13 @@ def _scalar(text: str, schema: dict[str, Any]) -> Any:
     return text
 
 
-def _spoilt_text(written: str, eaten: re.Pattern[str]) -> str:
-    """What an escape in JSON has eaten the beginning of, as far as it looks like TeX, or ""."""
-    found = eaten.search(written.replace(r"\\", "/"))
-    return found.string[found.start() :][:_SHOWN_TEX].partition('"')[0] if found else ""
+def _texts(value: Any) -> Iterator[str]:
+    """Every text that `value` is or holds."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def _violations(error: pydantic.ValidationError, value: dict[str, Any]) -> str:

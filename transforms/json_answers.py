@@ -61,8 +61,27 @@ _COLON = "a colon is wanted"
 _VALUE = "a value is wanted, and texts need quotation marks"
 _AFTER_VALUE = "a comma is missing, or a quotation mark before it has no backslash"
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
-_DECODER = json.JSONDecoder(strict=False)
 _Token = tuple[str, str, int]  # its kind, the token as it is written, and where it ends
+
+
+class Ambiguous(dict[str, Any]):
+    """An object that gives the field `name` several values; it holds the last."""
+
+    def __init__(self, fields: dict[str, Any], name: str) -> None:
+        super().__init__(fields)
+        self.name = name
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        for name, value in pairs:
+            if value != fields[name]:
+                return Ambiguous(fields, name)
+    return fields
+
+
+DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_object_of)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -156,7 +175,7 @@ class _Grammar:
         self._has_name = False
         if self._strict_tries:
             try:
-                return _DECODER.raw_decode(self._text, start)
+                return DECODER.raw_decode(self._text, start)
             except (ValueError, RecursionError):
                 self._strict_tries -= 1  # a failure costs as much as all the text before it
         return self._value(("mark", self._text[start], start + 1), 0)
@@ -180,20 +199,20 @@ class _Grammar:
         return _WORDS[written.lower()], end
 
     def _object(self, at: int, depth: int) -> tuple[dict[str, Any], int]:
-        fields: dict[str, Any] = {}
+        fields: list[tuple[str, Any]] = []
         while True:
             kind, name, at = self._token(at, _FIELD)
             if name == "}":
-                return fields, at
+                return _object_of(fields), at
             if kind not in ("text", "word"):
                 self._fail(at - len(name), _FIELD)
             _, at = self._mark(at, ":", _COLON)
             self._has_name = True
             value, at = self._value(self._token(at, _VALUE), depth)
-            fields[self._meant(name) if kind == "text" else name] = value
+            fields.append((self._meant(name) if kind == "text" else name, value))
             mark, at = self._mark(at, ",}", _AFTER_VALUE)
             if mark == "}":
-                return fields, at
+                return _object_of(fields), at
 
     def _list(self, at: int, depth: int) -> tuple[list[Any], int]:
         items: list[Any] = []

@@ -57,10 +57,8 @@ class Text:
         `empty_answer` where nothing is left of it, or nothing but reasoning.
         """
         whole = well_formed(text).strip()
-        answer = _after_reasoning(whole)
-        if answer is None or (answer != whole and not _visible(answer)):
-            return Fault("empty_answer", "the answer is reasoning only")
-        return whole if _visible(whole) else Fault("empty_answer", "the answer is empty")
+        answer = _answer(whole)
+        return answer if isinstance(answer, Fault) else whole
 
     def schema(self) -> None:
         """Free text has none."""
@@ -79,13 +77,13 @@ class Structured(Generic[V]):
     record_type: type[V]
 
     def read(self, text: str) -> V | Fault:
-        """The record, or `malformed_answer` with the first few violations.
+        """The record; or `malformed_answer` with the first few violations, or `empty_answer`.
 
         It runs where other requests wait: microseconds for an answer that is clean.
         """
-        answer = text if text.lstrip().startswith("{") else _after_reasoning(text)
-        if answer is None:
-            return Fault("malformed_answer", "it ends within the reasoning, before any answer")
+        answer = text if text.lstrip().startswith("{") else _answer(text)
+        if isinstance(answer, Fault):
+            return answer
         found = json_values(answer)
         misfit: MisfitError | None = None
         for value in reversed(found.values):
@@ -101,15 +99,14 @@ class Structured(Generic[V]):
         return _closed(adapter(self.record_type).json_schema())
 
 
-def _after_reasoning(text: str) -> str | None:
-    """What follows the marked reasoning, all of `text` if there is none, None if it never ends."""
+def _answer(text: str) -> str | Fault:
+    """What follows the marked reasoning, all of `text` if there is none; or `empty_answer`."""
     ends = [end.end() for end in _REASONING_ENDS.finditer(text)]
     answer = text[ends[-1] :] if ends else text
-    return None if _REASONING_BEGINS.match(answer) else answer
-
-
-def _visible(text: str) -> bool:
-    return bool(text.strip().strip(_INVISIBLE))
+    is_empty = not answer.strip().strip(_INVISIBLE)
+    if _REASONING_BEGINS.match(answer) or (ends and is_empty):
+        return Fault("empty_answer", "the answer is reasoning only")
+    return Fault("empty_answer", "the answer is empty") if is_empty else answer
 
 
 def _detail(found: Found, misfit: MisfitError | None) -> str:

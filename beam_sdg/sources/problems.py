@@ -68,6 +68,10 @@ def _row_fault(row: Any, columns: Format) -> tuple[str, str]:
         return "empty_text", f"column {columns.text!r} is empty"
     if columns.placeholder and text.strip() == columns.placeholder:
         return "placeholder", f"column {columns.text!r} holds {text!r} in place of a text"
+    for column in (columns.id, columns.licence_column):
+        own = str(row.get(column)) if column else ""
+        if well_formed(own) != own:
+            return "not_text", f"column {column!r} holds half of a surrogate pair"
     if columns.picture and row.get(columns.picture):
         return "needs_picture", f"the problem needs the picture {row[columns.picture]!r}"
     return "", ""

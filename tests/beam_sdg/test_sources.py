@@ -177,6 +177,30 @@ def test_half_a_surrogate_pair_is_a_reject_in_the_text_and_mended_elsewhere():
     assert problem.extra == '{"note":"\ufffd"}'
 
 
+@pytest.mark.parametrize("column", ["id", "license"])
+def test_half_a_surrogate_pair_in_an_id_or_a_licence_is_a_reject(tmp_path, read_sources, column):
+    """They are columns of what is written; the row is refused where it lies, the rest is read."""
+    path = write(tmp_path / "a.jsonl", lines([*ROWS, {"problem": "x", column: "a\ud800"}]))
+    source = Source.parse(path, text="problem", id="id", licence_column="license")
+    problems, rejects, _ = read_sources(source)
+    assert len(problems) == 2
+    assert [(reject.reason, reject.detail) for reject in rejects] == [
+        ("not_text", f"a.jsonl, line 3, byte 67: column '{column}' holds half of a surrogate pair")
+    ]
+    rejects[0].row.encode()
+
+
+def test_what_is_no_number_is_null_in_the_other_columns():
+    """Python writes and reads NaN and Infinity in JSON, where nothing else does."""
+    row = json.loads('{"problem": "x", "a": NaN, "b": [Infinity, {"c": -Infinity}], "d": 1e999}')
+    problem = one(row)
+    assert isinstance(problem, Problem)
+    assert problem.extra == '{"a":null,"b":[null,{"c":null}],"d":null}'
+    reject = one({**row, "problem": " "})
+    assert isinstance(reject, Reject)
+    assert json.loads(reject.row, parse_constant=pytest.fail)["a"] is None
+
+
 def test_an_empty_first_file_does_not_hide_the_columns(tmp_path):
     """The first rows of all files count."""
     write(tmp_path / "a.jsonl", "")

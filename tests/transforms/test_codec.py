@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from typing import Annotated
 
 import pyarrow as pa
@@ -70,7 +71,11 @@ RECORDS = st.one_of(
     ),
 )
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=10,
 )
@@ -164,6 +169,18 @@ def test_canonical_json_tells_different_values_apart(first, second):
     """Two values have one text only if they are equal."""
     if canonical_json(first) == canonical_json(second):
         assert first == second
+
+
+@given(st.dictionaries(TEXT, JSON_VALUES | st.floats(), max_size=3))
+@settings(deadline=None)
+def test_canonical_json_is_json(value):
+    """NaN and the infinities, for which JSON has no form, are null; the rest stays as it is."""
+    read = json.loads(canonical_json(value), parse_constant=pytest.fail)
+    finite = {
+        key: None if isinstance(item, float) and not math.isfinite(item) else item
+        for key, item in value.items()
+    }
+    assert read == json.loads(canonical_json(finite)) == finite
 
 
 @pytest.mark.parametrize(

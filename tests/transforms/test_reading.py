@@ -124,7 +124,7 @@ def test_a_problem_may_contain_a_fence_of_its_own():
 
 @pytest.mark.parametrize(
     "text",
-    ["", " \n", "I would rather not.", "}", "{broken}", "{{1}}", "[1, 2]", "3", '"x"', "null"],
+    ["I would rather not.", "}", "{broken}", "{{1}}", "[1, 2]", "3", '"x"', "null"],
 )
 def test_an_answer_without_an_object_is_malformed(text):
     """Where no JSON object can be found, the fault says so."""
@@ -258,6 +258,53 @@ def test_what_is_read_can_be_written(reader, text):
     """An answer with half of a character pair gives a fault, or a value that UTF-8 can hold."""
     value = reader.read(text)
     assert isinstance(value, Fault) or to_json(value).encode()
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n", "\ufeff", "<think>So", "<think>3</think>\n", 'So {"a": 1}</think>']
+)
+def test_a_structured_answer_of_nothing_is_empty_as_free_text_is(text):
+    """White space or reasoning only: the model said nothing, rather than something malformed."""
+    fault = SCORES.read(text)
+    assert isinstance(fault, Fault)
+    assert fault.reason == "empty_answer"
+    assert fault == Text().read(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"difficulty": 1, "clarity": 1, "adherence": 1, "difficulty": 3}',
+        '{"difficulty": 1, "clarity": 1, "adherence": 1, "difficulty": 3,}',
+        '{"scores": {"difficulty": 1, "clarity": 1, "adherence": 1, "difficulty": 3}}',
+        json.dumps({"x": '{"difficulty": 1, "clarity": 1, "adherence": 1, "difficulty": 3}'}),
+    ],
+    ids=["JSON", "not quite JSON", "wrapped", "JSON in a text"],
+)
+def test_a_field_with_two_values_is_a_fault_that_names_it(text):
+    """There is no telling which is meant; the same value twice is one value."""
+    said = "it names difficulty twice, with different values"
+    assert SCORES.read(text) == Fault("malformed_answer", said)
+    assert SCORES.read(text.replace("3", "1")) == OTHER
+
+
+@pytest.mark.parametrize("comma", ["", ","])
+def test_a_field_of_several_values_hides_nothing(comma):
+    """Neither in a list of records, nor as the wrapper of an answer, the last one wins."""
+    one, other = (
+        '{"added_concepts": "x", "problem": "a"}',
+        '{"added_concepts": "x", "problem": "b"}',
+    )
+    read = Structured(NewProblemList).read(f'{{"problems": [{one}], "problems": [{other}]{comma}}}')
+    assert isinstance(read, Fault)
+    assert "names problems twice" in read.detail
+    read = Structured(NewProblem).read(f'{{"answer": {one}, "answer": {other}{comma}}}')
+    assert isinstance(read, Fault)
+    assert "names answer twice" in read.detail
+    twice = '{"added_concepts": "x", "problem": "a", "problem": "b"}'
+    read = Structured(NewProblemList).read(f'{{"problems": [{twice}]{comma}}}')
+    assert isinstance(read, Fault)
+    assert "names problem twice" in read.detail
 
 
 @given(st.text(max_size=100))
