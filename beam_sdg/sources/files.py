@@ -101,8 +101,10 @@ def opened(path: str) -> Iterator[io.BufferedReader]:
             raw: Any = _Decompressed(file, _DECOMPRESSORS[compression]) if compression else file
             yield io.BufferedReader(raw, _BUFFER)
     except _UNREADABLE as error:
-        mend = f"is it compressed as .{compression} says?" if compression else "mend or replace it"
-        raise InputError(f"cannot read {path}: {one_line(error)}; {mend}") from error
+        kind = f", compressed as .{compression} says" if compression else ""
+        raise InputError(
+            f"cannot read {path}: {one_line(error)}; fetch or make it anew{kind}"
+        ) from error
 
 
 class _Decompressed(io.RawIOBase):
