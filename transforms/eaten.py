@@ -32,14 +32,17 @@ _WITHIN_FORMULA = rf"(?:u|i|eg|mid|eq(?!\d*\ *=|_)|e(?!\s*[\^_=])){_END}"
 _BESIDE_STRAY = rf"(?:u|e|i|mid|eg){_END}"
 
 _SURE = (
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f]"
-    rf"|\t(?:{_AFTER_TAB})|(?<=\S)\ *+\t{_WITHIN_LINE}|\n{_AFTER_BREAK}|\r{_AFTER_RETURN}"
+    rf"(?<![\t\n\r])|(?<=\t)(?:{_AFTER_TAB})|(?:(?<=\S\t)|(?<=\S\ \t)){_WITHIN_LINE}"
+    rf"|(?<=\n){_AFTER_BREAK}|(?<=\r){_AFTER_RETURN}"
 )
-_EATEN = re.compile(_SURE)
-_EATEN_BESIDE_STRAY = re.compile(rf"{_SURE}|\t(?:{_WITHIN_LINE})|\n{_BESIDE_STRAY}")
+_EATEN = re.compile(rf"[\x00-\x1f](?:{_SURE})")
+_EATEN_BESIDE_STRAY = re.compile(
+    rf"[\x00-\x1f](?:{_SURE}|(?<=\t){_WITHIN_LINE}|(?<=\n){_BESIDE_STRAY})"
+)
 _FORMULA = re.compile(
     r"(?<!\\)\$\$[^$]++\$\$|(?<!\\)\$(?!\ )[^$]++(?<!\s)\$(?!\d)|\\\((?:[^\\]|\\(?![()]))*+\\\)"
 )
+_MAYBE_IN_FORMULA = re.compile(rf"\n{_WITHIN_FORMULA}")
 # The first line break of a formula that does not begin with it, as a displayed one may.
 _EATEN_IN_FORMULA = re.compile(
     rf"(?:\$\$(?!\n)|\$(?!\$)|\\\()(?:(?!\\begin)[^\n])*?(?P<eaten>\n{_WITHIN_FORMULA})"
@@ -53,13 +56,13 @@ def spoilt_text(text: str, beside_stray: bool = False) -> str:
     a line may begin with any command.
     """
     found = (_EATEN_BESIDE_STRAY if beside_stray else _EATEN).search(text)
-    start = found.end() - len(found[0].lstrip(" ")) if found else _in_formula(text)
+    start = found.start() if found else _in_formula(text)
     return json.dumps(text[start:], ensure_ascii=False)[1:-1][:_SHOWN] if start >= 0 else ""
 
 
 def _in_formula(text: str) -> int:
     """Where a formula has lost a backslash to a line break, or -1."""
-    if "\n" in text:
+    if _MAYBE_IN_FORMULA.search(text):
         for formula in _FORMULA.finditer(text):
             if eaten := _EATEN_IN_FORMULA.match(formula[0]):
                 return formula.start() + eaten.start("eaten")

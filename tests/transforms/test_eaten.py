@@ -177,7 +177,7 @@ def test_what_is_no_word_is_found_at_the_beginning_of_a_line_too(command, before
 
 
 @pytest.mark.parametrize(
-    "command", [r"\nu", r"\to 0", r"\ne b", r"\ni", r"\nmid x", r"\tau", r"\tan x"]
+    "command", [r"\nu", r"\to 0", r"\ne b", r"\ni", r"\nmid x", r"\tau x", r"\tan x"]
 )
 def test_beside_another_backslash_that_is_not_doubled_more_is_found(command):
     """The model does not double them, so a line that begins like a command is one."""
