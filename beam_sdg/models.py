@@ -6,7 +6,7 @@ from typing import Any, TypeVar, get_args
 import pydantic
 
 from transforms.engines.dialect import DialectName
-from transforms.engines.endpoint import PROVIDERS, Endpoint
+from transforms.engines.endpoint import PROVIDERS, Endpoint, shown
 from transforms.engines.engine import Engine, Sampling
 from transforms.engines.rehearsal import Rehearsal
 from transforms.errors import UsageError
@@ -84,7 +84,7 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
                 f"--model {self.model} needs the server that serves it: --endpoint http://HOST/v1"
             )
         if not self.model:
-            raise UsageError(f"--endpoint {self.endpoint} needs the --model to ask it for")
+            raise UsageError(f"--endpoint {shown(self.endpoint)} needs the --model to ask it for")
         if self.rehearsal:
             raise UsageError("--rehearsal is for runs without a --model; drop one of them")
         settings = {name: getattr(self, name) for name in _ENDPOINT}
@@ -122,5 +122,6 @@ def validated(model: type[C], values: Mapping[str, Any], flag: str = "") -> C:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
-        shown = _FLAGS.get(name, f"{flag}{name}")
-        raise UsageError(f"--{shown} {first['input']!r}: {message}" if name else message) from error
+        named = _FLAGS.get(name, f"{flag}{name}")
+        value = shown(str(first["input"])) if name == "url" else repr(first["input"])
+        raise UsageError(f"--{named} {value}: {message}" if name else message) from error

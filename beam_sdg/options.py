@@ -178,7 +178,7 @@ def _assign(
             meant = (
                 f"did you mean {near[0]}?" if near else f"known: {', '.join(config.model_fields)}"
             )
-            raise UsageError(f"--set {assignment}: the recipe has no setting {name!r}; {meant}")
+            raise UsageError(f"--set {path}: the recipe has no setting {name!r}; {meant}")
         if field is None:
             setting = ModelSettings.model_fields.get(key)
             plain = _plain(setting.annotation, value) if setting else value
@@ -188,7 +188,7 @@ def _assign(
         elif get_origin(field.annotation) is dict:
             values[name] = {**(values.get(name) or field.default), key: value}
         else:
-            raise UsageError(f"--set {assignment}: {name} has no parts; write --set {name}=VALUE")
+            raise UsageError(f"--set {path}: {name} has no parts; write --set {name}=VALUE")
     return stages
 
 

@@ -73,6 +73,26 @@ def test_bad_usage_is_one_line_that_names_flag_value_and_mend(
     assert not output.exists()
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--endpoint=https://user:SECRET@host/v1", "--model=m"],
+        ["--endpoint=https://user:SECRET@host/v1"],
+        ["--endpoint=http://host/v1?api-key=SECRET", "--model=m"],
+        ["--endpoint=http://host/v1?api-key=SECRET", "--model=m", "--debug"],
+        ["--endpoint=user:SECRET@host", "--model=m"],
+        ["--set=solution.endpoint=http://host/v1?api-key=SECRET", "--set=solution.model=m"],
+        ["--set=endpoint=https://user:SECRET@host/v1"],
+    ],
+)
+def test_a_secret_in_a_url_is_never_shown(beam_sdg_command, tmp_path, flags):
+    """The message says that the URL holds one, or what else is wrong, and not the URL."""
+    done = beam_sdg_command("infinibyte", *flags, f"--output={tmp_path / 'out'}")
+    assert done.returncode != 0
+    assert "endpoint" in done.stderr
+    assert "SECRET" not in done.stderr + done.stdout
+
+
 def test_bad_inputs_are_one_line(beam_sdg_command, tmp_path):
     """A missing file, a missing column, too few pairs: exit code 3 before a model is asked."""
     run = beam_sdg_command

@@ -37,16 +37,25 @@ def reply_of(content: bytes) -> Reply:
         answer = json.loads(content)
         choice = answer["choices"][0]
         message, usage = choice["message"], answer.get("usage") or {}
-        text, reasoning = _split_reasoning(message.get("content") or "")
+        text, reasoning = _split_reasoning(_text_of(message.get("content")))
         refusal = "" if text else str(message.get("refusal") or "")
         return Reply(
             text=text or refusal,
-            reasoning=message.get("reasoning_content") or message.get("reasoning") or reasoning,
-            finish_reason="refusal" if refusal else choice.get("finish_reason") or "stop",
+            reasoning=_text_of(message.get("reasoning_content"))
+            or _text_of(message.get("reasoning"))
+            or reasoning,
+            finish_reason="refusal" if refusal else _text_of(choice.get("finish_reason")) or "stop",
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
             completion_tokens=int(usage.get("completion_tokens") or 0),
         )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         beginning = content[:200].decode(errors="replace")
         raise ValueError(f"not a chat completion: {beginning!r}") from error
 
@@ -73,7 +82,28 @@ def message_of(content: bytes) -> str:
 
 def _split_reasoning(text: str) -> tuple[str, str]:
     """(answer, reasoning) of a text in which the server left the reasoning between think tags."""
-    reasoning, closed, answer = text.partition("</think>")
-    if not closed and not text.lstrip().startswith("<think>"):
-        return text, ""
+    if not text.lstrip().startswith("<think>") and ("</think>" not in text or _is_json(text)):
+        return text, ""  # else the opening tag was in the prompt
+    reasoning, _, answer = text.partition("</think>")
     return answer.lstrip(), reasoning.strip().removeprefix("<think>").strip()
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _text_of(value: Any) -> str:
+    """A text, given as such or as a list of parts, of which those of text count; null is none.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(value, list):
+        return "".join(part["text"] for part in value if part["type"] == "text")
+    if not isinstance(value, str | None):
+        raise TypeError(f"{value!r} is no text")
+    return value or ""

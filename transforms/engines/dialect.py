@@ -4,7 +4,8 @@
     max_completion_tokens    `max_tokens` is sent under this name
     no_seed, no_stop, …      the parameter is left out
 
-Names are given in the settings, or learned from a server that refuses a request and says why.
+Names are given in the settings. Those that leave the meaning of answers alone are also learned,
+from a server that refuses a request and says why.
 """
 
 import logging
@@ -28,18 +29,20 @@ _LEFT_OUT = {
     name.removeprefix("no_"): name for name in get_args(DialectName) if name.startswith("no_")
 }
 _ADAPTED = {"max_tokens": "max_completion_tokens", **_LEFT_OUT}
+_LEARNED = {"max_tokens", "response_format", "seed"}  # the others change what is sampled
 _REFUSED = (400, 422)
-_CODES = {"unsupported_parameter", "unknown_parameter", "unsupported_value"}
+_CODES = {"unsupported_parameter", "unknown_parameter"}
+_ONLY_DEFAULT = re.compile(r"\bonly the default\b", re.IGNORECASE)
 _QUOTED = r"(?<![\w.])['\"`]?{}['\"`]?"
 _REFUSALS = (
     r"\b(?:unknown|unsupported|unrecognized|unexpected|extra)(?: request| keyword| body)?"
     r" (?:parameter|field|argument|property|key|input)(?:s|\(s\))?(?: supplied| name)?:? ?"
     r"{name}(?![\w-])",
-    r"\bunsupported value: {name}",
+    r"{name} (?:does not|doesn't) support .*\bonly the default\b",
     r"{name}(?: parameter| field| argument)?(?: of type ['\"`]?\w+['\"`]?)?(?: type)?"
     r" (?:is|are) (?:not (?:yet |currently )?(?:supported|permitted|allowed|available|recognized)"
     r"|unsupported|unavailable|unknown|unrecognized)\b"
-    r"(?! (?:above|below|over|under|beyond|outside|greater|less|for values?)\b)",
+    r"(?![^.;]*\b(?:above|below|over|under|beyond|outside|than|between|must|to be|values?)\b)",
     r"\b(?:does not|doesn't|do not|don't|cannot|can't) (?:yet |currently )?support"
     r" (?:the )?(?:parameter |field |argument )?{name}(?=$|[.,;)]| parameter| field| argument)",
     r"'loc': [\[(]'body', {name}[^\])]*[\])], 'msg': 'extra (?:inputs are|fields) not permitted",
@@ -55,15 +58,22 @@ def _patterns(parameter: str) -> re.Pattern[str]:
 _SAYS_SO = {parameter: _patterns(parameter) for parameter in _ADAPTED}
 
 
-def refused_parameter(sent: Collection[str], content: bytes) -> str | None:
-    """The parameter that a refusal's body says the server does not take; None if it does not.
+def refused_parameter(status: int, sent: Collection[str], content: bytes) -> str | None:
+    """The parameter that a response says the server does not take; None if it does not.
 
     Only what was sent and can be done without is looked for, and only where the server names it
-    as unknown or unsupported: by OpenAI's error code, in pydantic's words, or in a sentence.
+    as unknown or unsupported: by OpenAI's error code, in pydantic's words, or in a sentence. One
+    whose value is refused is not taken if all values but the default are; a schema is no default.
     """
+    if status not in _REFUSED:
+        return None
     error = error_of(content)
     named = str(error.get("param") or "").split(".")[0]
-    if error.get("code") in _CODES and named in _ADAPTED and named in sent:
+    is_refused = error.get("code") in _CODES or (
+        error.get("code") == "unsupported_value"
+        and (named == "response_format" or _ONLY_DEFAULT.search(error["message"]))
+    )
+    if is_refused and named in _ADAPTED and named in sent:
         return named
     for parameter, says_so in _SAYS_SO.items():
         if parameter in sent and says_so.search(error["message"]):
@@ -87,9 +97,12 @@ class Dialect:
         return spoken
 
     def learns_from(self, status: int, sent: Collection[str], content: bytes) -> bool:
-        """Whether a response says that something sent is not taken: then another try differs."""
-        parameter = refused_parameter(sent, content) if status in _REFUSED else None
-        if parameter is None:
+        """Whether a response says that something sent is not taken: then another try differs.
+
+        What changes the answers is not learned.
+        """
+        parameter = refused_parameter(status, sent, content)
+        if parameter not in _LEARNED:
             return False
         name = _ADAPTED[parameter]
         if name not in self._names:

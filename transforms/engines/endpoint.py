@@ -34,7 +34,7 @@ _HOSTED = {provider.url: provider for provider in PROVIDERS.values()}
 _KEY_ENV = "OPENAI_API_KEY"
 
 
-class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid"):
+class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
     """Servers of one model and how to treat them.
 
     url: the API's base, such as http://localhost:8000/v1, or several with commas between them, or
@@ -67,7 +67,11 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid"):
     def _as_urls(cls, text: str) -> str:
         named = PROVIDERS.get(text.strip())
         urls = [named.url] if named else [part.strip() for part in text.split(",") if part.strip()]
-        return ",".join(dict.fromkeys(_checked(url) for url in urls or [text]))
+        if "?" in text or "#" in text:
+            raise ValueError(
+                "a URL must end before ? and #; put a key into the variable of --key_env"
+            )
+        return ",".join(dict.fromkeys(_checked(url, text) for url in urls or [text]))
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -121,11 +125,18 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid"):
         )
 
 
-def _checked(url: str) -> str:
+def shown(url: str) -> str:
+    """A URL as messages have it: what may hold a password or a key is not repeated."""
+    return "(not shown)" if set("@?#") & set(url) else repr(url)
+
+
+def _checked(url: str, text: str) -> str:
+    """One URL of all that `text` holds."""
     parts = urllib.parse.urlsplit(url)
+    if "@" in parts.netloc:
+        raise ValueError("a URL must not hold a key; put it into the variable of --key_env")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         names = ", ".join(sorted(PROVIDERS))
-        raise ValueError(f"{url!r} is not a URL; write http://HOST:PORT/v1 or one of: {names}")
-    if parts.username is not None:
-        raise ValueError("a URL must not hold a key; put it into the variable of --key_env")
+        wrong = "it" if shown(text) != repr(text) else repr(url)
+        raise ValueError(f"{wrong} is not a URL; write http://HOST:PORT/v1 or one of: {names}")
     return url.rstrip("/")

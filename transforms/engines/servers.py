@@ -30,7 +30,7 @@ class Stumble:
 
     kind: unreached, no connection could be made; broken, the server failed it; limited, it said
         429; slow, there was no answer in time.
-    reason, detail: of the reject, where the request is given up.
+    reason, detail: of the reject, where the request is given up, as one that is limited never is.
     retry_after_s: how long the server asks to wait.
     """
 
@@ -95,6 +95,7 @@ class Server:
     def __init__(self, url: str, most: int, patience_s: float) -> None:
         self.url = url
         self.sent = 0
+        self.barred = 0  # refusals in a row that may be of every request, such as of the key
         self.last_answer = -math.inf
         self.last_stumble: Stumble | None = None
         self._room = Room(most)

@@ -5,10 +5,10 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from transforms.engines.completions import body_of, message_of, reply_of
-from transforms.engines.dialect import Dialect
+from transforms.engines.dialect import Dialect, refused_parameter
 from transforms.engines.engine import (
     KEY_HEADER,
     PROMPT_HEADER,
@@ -26,10 +26,12 @@ from transforms.errors import EngineDown
 _PASSING = {408, 409, 425}
 _FATAL = {
     401: "the key is missing or wrong: set the environment variable {key_env}",
+    402: "the credit is spent: top up the account of the key in {key_env}",
     403: "the key may not use this model: check {key_env} and --model",
     404: "check --endpoint (it ends in /v1 on most servers) and --model",
 }
 _TOO_LARGE = "request too large"  # OpenAI's 429 for one that is larger than a minute's tokens
+_IN_A_ROW = 20
 _KEPT = "run the same command again: answers so far are kept"
 
 
@@ -66,6 +68,7 @@ class EndpointTransport:
         self._dialect = dialect
         self._attempts = attempts
         self._key_env = key_env
+        self._lost: list[float] = []  # since the last answer: when those given up were first sent
 
     async def complete(self, turn: Turn) -> Attempted:
         """Answer one turn; what may pass is sent again, waiting longer each time.
@@ -75,13 +78,15 @@ class EndpointTransport:
         is tried once more: the same request would take as long again. A 429 never counts.
 
         Raises:
-            EngineDown: a server refuses every request, or all have been failing for too long.
+            EngineDown: a server refuses every request or a setting of all, or all have been failing
+                for too long.
         """
         tokens = self._pace.estimate(turn)
-        strikes, stumbled_at = 0, time.monotonic()
+        strikes, first_at, stumbled_at = 0, 0.0, time.monotonic()
         for attempt in itertools.count(1):
             held = await self._gate.enter(tokens)
             server, sent_at = held[0], time.monotonic()
+            first_at = first_at or sent_at
             try:
                 outcome = await self._send(server, turn, sent_at)
             finally:
@@ -92,7 +97,9 @@ class EndpointTransport:
                 return Attempted(outcome, attempt, now - sent_at)
             strikes += _is_own_fault(outcome, server, stumbled_at)
             most = min(2, self._attempts) if outcome.kind == "slow" else self._attempts
-            if strikes >= most or await self._is_alone(outcome, server):
+            is_alone = strikes < most and await self._is_alone(outcome, server)
+            if is_alone or strikes >= most:
+                await self._lose(outcome, first_at, now if is_alone else first_at)
                 failure = Failure(outcome.reason, outcome.detail)
                 return Attempted(failure, attempt, now - sent_at)
             stumbled_at = now
@@ -117,29 +124,53 @@ class EndpointTransport:
             elif self._dialect.learns_from(response.status, sent, response.content):
                 continue
             else:
-                outcome = self._read(server, response)
+                outcome = self._read(server, response, sent)
             if isinstance(outcome, Stumble):
                 server.stumbled(outcome, sent_at)
             else:
                 server.answered()
+                self._lost.clear()
             return outcome
 
-    def _read(self, server: Server, response: Response) -> Reply | Failure | Stumble:
+    def _read(
+        self, server: Server, response: Response, sent: Collection[str]
+    ) -> Reply | Failure | Stumble:
         status = response.status
         if status == 200:
             try:
-                return reply_of(response.content)
+                reply = reply_of(response.content)
             except ValueError as error:
                 return Stumble("broken", "bad_response", self._wire.redacted(str(error)))
+            server.barred = 0
+            return reply
         detail = f"HTTP {status}: {message_of(response.content)}"
-        if status in _FATAL and not server.has_answered():
-            mend = _FATAL[status].format(key_env=self._key_env)
-            raise EngineDown(f"{server.url} answered {detail}; {mend}")
         if status == 429 and _TOO_LARGE not in detail.lower():
-            return Stumble("limited", "rate_limited", detail, response.retry_after_s)
+            return Stumble("limited", "", detail, response.retry_after_s)  # never a reject
         if status in _PASSING or status >= 500:
             return Stumble("broken", "server_error", detail, response.retry_after_s)
+        if status in _FATAL:
+            self._bar(server, status, detail)
+        refused = refused_parameter(status, sent, response.content)
+        if refused is not None and not server.has_answered():
+            flag = "stop" if refused == "stop" else f"--{refused}"  # `stop` is set in Python only
+            raise EngineDown(
+                f"{server.url} does not take {refused} ({detail}); leave {flag} out, or go on "
+                f"without it by --dialect no_{refused}"
+            )
         return Failure("request_refused", detail)
+
+    def _bar(self, server: Server, status: int, detail: str) -> None:
+        """Note a refusal that may be of one prompt, or of all requests from now on.
+
+        Raises:
+            EngineDown: it is the first that the server says, or one of too many in a row.
+        """
+        server.barred += 1
+        if server.has_answered() and server.barred < _IN_A_ROW:
+            return
+        often = f"{server.barred} requests in a row with " if server.has_answered() else ""
+        mend = _FATAL[status].format(key_env=self._key_env)
+        raise EngineDown(f"{server.url} answered {often}{detail}; {mend}")
 
     async def _is_alone(self, stumble: Stumble, server: Server) -> bool:
         """Whether a request fails by itself: all servers seem down, but its own is there.
@@ -150,12 +181,41 @@ class EndpointTransport:
         if not all(each.is_down() for each in self._servers):
             return False
         if stumble.kind != "limited":
-            there = [
-                each for each in self._servers if await self._wire.is_there(f"{each.url}/models")
-            ]
+            there = await self._there()
             if there:
                 return server in there
         raise _verdict(self._servers, server, stumble)
+
+    async def _there(self) -> list[Server]:
+        """The servers that answer `/models`."""
+        probes = (self._wire.is_there(f"{each.url}/models") for each in self._servers)
+        found = await asyncio.gather(*probes)
+        return [each for each, is_there in zip(self._servers, found, strict=True) if is_there]
+
+    def _has_answered_since(self, at: float) -> bool:
+        return max(each.last_answer for each in self._servers) > at
+
+    async def _lose(self, stumble: Stumble, first_at: float, since: float) -> None:
+        """Note that a request is given up, unless another one was answered since then.
+
+        Raises:
+            EngineDown: it is one of too many in a row; or it timed out, and no server is there.
+        """
+        is_slow = stumble.kind == "slow"
+        is_hung = is_slow and not await self._there()
+        if self._has_answered_since(since):
+            return
+        self._lost.append(first_at)
+        if not is_hung and len(self._lost) < _IN_A_ROW:
+            return
+        urls = " and ".join(each.url for each in self._servers)
+        begun = max(self._lost[0], *(each.last_answer for each in self._servers))
+        met = "nor /models" if is_hung else f"{len(self._lost)} in a row were given up"
+        mend = ", raise --timeout_s or lower --max_tokens" if is_slow else ""
+        raise EngineDown(
+            f"{urls} answered no request for {time.monotonic() - begun:.0f} s ({met}, the last "
+            f"fault: {stumble.detail}); look at the server{mend}, then {_KEPT}"
+        )
 
 
 def _is_own_fault(stumble: Stumble, server: Server, since: float) -> bool:

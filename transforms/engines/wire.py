@@ -110,16 +110,16 @@ def _retry_after_s(headers: Mapping[str, str]) -> float:
         seconds = float(said)
     except ValueError:
         seconds = _seconds_until(said, headers.get("Date", ""))
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_S)
+    return min(seconds, _LONGEST_RETRY_AFTER_S) if seconds > 0 else 0.0  # 0 where it is no number
 
 
 def _seconds_until(date: str, now: str) -> float:
     """From the server's own `now`, if it says that, to `date`; 0 where that is no date."""
     try:
         at = email.utils.parsedate_to_datetime(date).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     try:
         return at - email.utils.parsedate_to_datetime(now).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return at - time.time()

@@ -39,12 +39,41 @@ def test_an_empty_answer_stays_one():
 @pytest.mark.parametrize(
     "content",
     [b"", b"<html>", b"null", b"[]", b"{}", b'{"choices": []}', b'{"choices": [{"message": 1}]}',
-     b'{"choices": [{"message": {"content": 4}}]}', b'{"error": {"message": "x"}}', b"[" * 99999],
+     b'{"choices": [{"message": {"content": 4}}]}', b'{"choices": [{"message": {"content": [4]}}]}',
+     b'{"choices": [{"message": {"content": 0}}]}',
+     b'{"choices": [{"message": {"content": "a", "reasoning": {"a": 1}}}]}',
+     b'{"choices": [{"message": {"content": "a"}, "finish_reason": 3}]}',
+     b'{"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": Infinity}}',
+     b'{"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": NaN}}',
+     b'{"error": {"message": "x"}}', b"[" * 99999],
 )  # fmt: skip
 def test_what_is_no_completion_says_how_it_begins(content):
     """Whatever it is, the error is a ValueError on one line."""
     with pytest.raises(ValueError, match="^not a chat completion: "):
         reply_of(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "reasoning"),
+    [
+        ('{"problem": "strip </think> tags"}', '{"problem": "strip </think> tags"}', ""),
+        ('<think>hm</think>{"a": "</think>"}', '{"a": "</think>"}', "hm"),
+        (' <think>"{}"</think> 4', "4", '"{}"'),
+        ('hm</think>\n{"a": 4}', '{"a": 4}', "hm"),
+        ("a <think> b", "a <think> b", ""),
+    ],
+)
+def test_think_tags_are_told_from_a_text_about_them(content, text, reasoning):
+    """What begins with one is split at its end; where it is in the prompt, what is no JSON."""
+    assert reply_of(body("stop", content=content)) == Reply(text, reasoning, "stop", 0, 3)
+
+
+def test_a_content_in_parts_is_joined():
+    """The parts of text, in order; others say nothing that is read."""
+    parts = [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]
+    assert reply_of(body("stop", content=parts)).text == "ab"
+    assert reply_of(body("stop", content=[])).text == ""
+    assert reply_of(body("stop", content="4", reasoning=parts)).reasoning == "ab"
 
 
 @pytest.mark.parametrize(

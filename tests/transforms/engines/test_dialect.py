@@ -31,6 +31,8 @@ SAID = [
     (json.dumps({"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}).encode(), "seed"),  # noqa: E501
     (json.dumps({"message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "response_format", "strict"], "msg": "Extra inputs are not permitted"}]}}).encode(), "response_format"),  # noqa: E501
     (json.dumps({"detail": [{"loc": ["body", "stop"], "msg": "extra fields not permitted", "type": "value_error.extra"}]}).encode(), "stop"),  # noqa: E501
+    (openai("litellm: 'temperature' does not support 0.6 with this model. Only the default (1) value is supported."), "temperature"),  # noqa: E501
+    (openai("'json_schema' no", "unsupported_value", "response_format.type"), "response_format"),
     (b'{"message": "Unsupported parameter(s): `seed`"}', "seed"),
     (b'json: unknown field "seed"', "seed"),
     (b"Unknown field: temperature", "temperature"),
@@ -40,8 +42,8 @@ SAID = [
 @pytest.mark.parametrize(("content", "parameter"), SAID)
 def test_a_refused_parameter_is_recognised(content, parameter):
     """By code, in pydantic's words or in a sentence; and only if it was sent."""
-    assert refused_parameter(BODY, content) == parameter
-    assert refused_parameter({"model", "messages"}, content) is None
+    assert refused_parameter(400, BODY, content) == parameter
+    assert refused_parameter(400, {"model", "messages"}, content) is None
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,11 @@ def test_a_refused_parameter_is_recognised(content, parameter):
         "max_tokens is too large: 99999",
         "temperature must be between 0 and 2",
         "temperature is not supported above 2",
+        "temperature is not supported with values above 2",
+        "'temperature' does not support 3 with this model.",
+        "'max_tokens' is not supported: must be below 4096",
+        "Unsupported value: 'max_tokens' does not support 9999",
+        "stop is not allowed to be longer than 4",
         "seed must be less than 2147483647",
         "Invalid value for 'stop': too long",
         "Unknown field: tools",
@@ -62,13 +69,15 @@ def test_a_refused_parameter_is_recognised(content, parameter):
 )
 def test_another_refusal_is_not_taken_for_one(message):
     """Limits, contexts, schemas and content stay failures of their request."""
-    assert refused_parameter(BODY, openai(message, "invalid_request_error", "temperature")) is None
+    for code in ("invalid_request_error", "unsupported_value"):
+        for param in ("temperature", "max_tokens", "seed"):
+            assert refused_parameter(400, BODY, openai(message, code, param)) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"null", b'{"error": null}', b"[" * 9999])
 def test_any_body_is_read(content):
     """What is no JSON, or no object, says nothing."""
-    assert refused_parameter(BODY, content) is None
+    assert refused_parameter(400, BODY, content) is None
 
 
 def test_nothing_is_changed_before_something_is_known():
@@ -81,7 +90,9 @@ def test_what_is_learned_is_left_out_from_then_on():
     dialect = Dialect(("no_seed",))
     assert dialect.learns_from(400, BODY, openai("Unknown field: max_tokens"))
     assert dialect.learns_from(422, BODY, openai("Unknown field: response_format"))
-    assert not dialect.learns_from(500, BODY, openai("Unknown field: stop"))
+    assert not dialect.learns_from(500, BODY, openai("Unknown field: seed"))
+    for name in ("temperature", "top_p", "stop"):  # without it, other answers
+        assert not dialect.learns_from(400, BODY, openai(f"Unknown field: {name}"))
     assert dialect.spoken(BODY) == {
         "model": "m", "messages": [], "max_completion_tokens": 9, "temperature": 0.5,
         "top_p": 0.9, "stop": ["x"],
