@@ -262,7 +262,7 @@ def test_a_damaged_file_ends_a_pipeline_with_one_line(tmp_path, read_sources):
     assert isinstance(error, InputError)
     assert str(error) == (
         f"cannot read {tmp_path}/rows.jsonl.gz: it was cut off: its last compressed stream has "
-        "no end"
+        "no end; fetch or make it anew, compressed as .gz says"
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import math
 import random
 import time
 from collections.abc import Collection, Sequence
@@ -32,6 +33,7 @@ _FATAL = {
 }
 _TOO_LARGE = "request too large"  # OpenAI's 429 for one that is larger than a minute's tokens
 _IN_A_ROW = 20
+_IN_A_ROW_AT_FIRST = 5
 _KEPT = "run the same command again: answers so far are kept"
 
 
@@ -187,8 +189,10 @@ class EndpointTransport:
         raise _verdict(self._servers, server, stumble)
 
     async def _there(self) -> list[Server]:
-        """The servers that answer `/models`."""
-        probes = (self._wire.is_there(f"{each.url}/models") for each in self._servers)
+        """The servers that answer `/models`; a refusal will do for one that has answered before."""
+        probes = (
+            self._wire.is_there(f"{each.url}/models", each.has_answered()) for each in self._servers
+        )
         found = await asyncio.gather(*probes)
         return [each for each, is_there in zip(self._servers, found, strict=True) if is_there]
 
@@ -206,7 +210,8 @@ class EndpointTransport:
         if self._has_answered_since(since):
             return
         self._lost.append(first_at)
-        if not is_hung and len(self._lost) < _IN_A_ROW:
+        most = _IN_A_ROW if self._has_answered_since(-math.inf) else _IN_A_ROW_AT_FIRST
+        if not is_hung and len(self._lost) < most:
             return
         urls = " and ".join(each.url for each in self._servers)
         begun = max(self._lost[0], *(each.last_answer for each in self._servers))

@@ -59,14 +59,15 @@ class Wire:
             content = self._redacted_bytes(content)
         return Response(response.status, content, _retry_after_s(response.headers))
 
-    async def is_there(self, url: str) -> bool:
-        """Whether a GET of `url` is answered, if only by a refusal, and not by a web page."""
+    async def is_there(self, url: str, refusal_counts: bool) -> bool:
+        """Whether a GET of `url` is answered, by JSON or perhaps by a refusal."""
         with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError):
             limit = aiohttp.ClientTimeout(total=_PROBE_S)
             async with self._opened().get(url, timeout=limit) as response:
                 if response.status == 200:
                     json.loads(await response.read())
-                return response.status < 500
+                    return True
+                return refusal_counts and response.status < 500
         return False
 
     def redacted(self, text: str) -> str:

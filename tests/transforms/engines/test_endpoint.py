@@ -252,6 +252,21 @@ def test_a_gateway_whose_backend_is_dead_ends_the_run():
     assert "--timeout_s" not in str(raised.value)
 
 
+@pytest.mark.parametrize(("status", "often"), [(200, "5 in a row"), (404, "has failed for")])
+def test_a_server_that_has_answered_nothing_ends_the_run_soon(monkeypatch, status, often):
+    """After a few losses where it lists its models, and else as soon as patience ends."""
+
+    async def listed(request: web.Request) -> web.Response:
+        return web.json_response({"data": []}, status=status)
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(status=500, text="no backend")
+
+    monkeypatch.setitem(globals(), "models", listed)
+    with pytest.raises(EngineDown, match=often):
+        asked(handler, *map(turn, range(100)), patience_s=0)
+
+
 def test_an_answer_between_them_makes_failing_requests_rejects_however_many(monkeypatch):
     """The count begins again with each answer."""
     monkeypatch.setattr("transforms.engines.transport._IN_A_ROW", 4)
