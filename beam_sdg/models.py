@@ -123,5 +123,7 @@ def validated(model: type[C], values: Mapping[str, Any], flag: str = "") -> C:
         name = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         named = _FLAGS.get(name, f"{flag}{name}")
+        if first["type"] == "missing":
+            raise UsageError(f"--{named} is missing; the recipe cannot do without it") from error
         value = shown(str(first["input"])) if name == "url" else repr(first["input"])
         raise UsageError(f"--{named} {value}: {message}" if name else message) from error

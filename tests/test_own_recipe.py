@@ -39,7 +39,9 @@ def test_a_recipe_of_ones_own_makes_a_dataset(recipe, beam_sdg_command):
         source = row["provenance"]["source"]
         assert row["problem"] == f"In {row['setting']}: {source['text']}"
         assert source["licence"] == "MIT"
-    assert "license:\n- mit\n" in (output / "README.md").read_text()
+    card = (output / "README.md").read_text()
+    assert "license:\n- mit\n" in card
+    assert "beam-sdg retell.py" in card
     shown = beam_sdg_command("show", output, rows[0]["id"]).stdout
     assert "Tell this problem again" in shown
 
@@ -53,6 +55,13 @@ def test_a_changed_recipe_is_another_run(recipe, beam_sdg_command):
     again = beam_sdg_command(recipe, *flags)
     assert again.returncode == 2
     assert "--replace" in again.stderr
+
+
+def test_a_setting_without_a_default_is_asked_for(recipe, beam_sdg_command):
+    """Rather than to make a dataset of nothing."""
+    done = beam_sdg_command(recipe)
+    assert done.returncode == 2
+    assert done.stderr == "beam-sdg: --problems is missing; the recipe cannot do without it\n"
 
 
 def test_its_prompts_can_be_overridden_too(recipe, beam_sdg_command):
