@@ -292,6 +292,37 @@ def test_two_runs_never_share_a_work_folder(beam_sdg_command, tmp_path):
     assert_explained(done, USAGE, "another run is using")
 
 
+def test_two_runs_never_share_an_output(beam_sdg_command, tmp_path):
+    """Whatever their work folders are: the second would publish over the first."""
+    output = tmp_path / "out"
+    (output / ".work").mkdir(parents=True)
+    with (output / ".work" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        flags = (f"--output={output}", f"--work_dir={tmp_path / 'work'}")
+        done = beam_sdg_command("infinibyte", *flags)
+    assert_explained(done, USAGE, f"another run is using {output}/.work")
+
+
+def test_a_push_that_cannot_succeed_is_refused_before_anything_is_asked(beam_sdg_command, tmp_path):
+    """Without a token, or to what is no name: not after the run has been paid for."""
+    output = tmp_path / "out"
+    flags = ("infinibyte", f"--output={output}")
+    nobody = {"HF_HOME": str(tmp_path), "HF_TOKEN": ""}
+    done = beam_sdg_command(*flags, "--push_to_hub=me/rows", **nobody)
+    assert_explained(done, USAGE, "no token to push to me/rows", "HF_TOKEN")
+    done = beam_sdg_command(*flags, "--push_to_hub=me/my rows", HF_TOKEN="hf_" + "x" * 30)
+    assert_explained(done, USAGE, "'me/my rows' is no name of a dataset")
+    assert not output.exists()
+
+
+def test_a_missing_key_is_said_before_anything_is_read(beam_sdg_command, tmp_path):
+    """Not after the sources have been."""
+    flags = ("infinibyte", f"--output={tmp_path / 'out'}", "--endpoint=nvidia", "--model=m")
+    done = beam_sdg_command(*flags, NVIDIA_API_KEY="")
+    assert_explained(done, FAILED, "set the environment variable NVIDIA_API_KEY")
+    assert "problems_a" not in done.stderr
+
+
 def test_help_lists_flags_with_their_defaults(beam_sdg_command):
     """Every setting of the recipe is a flag; the published defaults are shown."""
     shown = beam_sdg_command("infinibyte", "--help").stdout
