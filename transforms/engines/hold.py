@@ -66,16 +66,26 @@ class Hold:
                 raise self.failure()
             return self._said["state"] == "ready"
 
+    def is_starting(self) -> bool:
+        """Whether the engine is loading, at first or after a crash."""
+        return self._said["state"] == "starting"
+
     def is_over(self) -> bool:
         """Whether the engine has been given up, or its keeper has gone."""
         return self._said["state"] in ("failed", "gone")
 
     def when_over(self, call: Callable[[], object]) -> None:
-        """Call this, in another thread, as soon as it is."""
+        """Call this, in another thread, as soon as it is; `forget` takes it back."""
         with self._changed:
             self._calls.append(call)
         if self.is_over():
             call()
+
+    def forget(self, call: Callable[[], object]) -> None:
+        """Do not call this any more."""
+        with self._changed:
+            if call in self._calls:
+                self._calls.remove(call)
 
     def failure(self) -> EngineDown:
         """Why it is over."""
@@ -107,9 +117,9 @@ class Hold:
                 return
             self._said = said
             self._changed.notify_all()
-        if self.is_over():
-            for call in self._calls:
-                call()
+            if self.is_over():
+                for call in self._calls:
+                    call()
 
 
 _holds: dict[Path, Hold] = {}

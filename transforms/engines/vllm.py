@@ -6,6 +6,7 @@ as to any endpoint, so one bad request costs one element, and a crash sends agai
 """
 
 import asyncio
+import contextlib
 import shlex
 import shutil
 import sys
@@ -108,6 +109,10 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
         )
 
 
+class _Reloading(Exception):
+    """The engine had crashed and was loaded again meanwhile."""
+
+
 class VllmTransport:
     """Requests to an engine that is started with the first of them.
 
@@ -121,6 +126,7 @@ class VllmTransport:
         self._starting = asyncio.Lock()
         self._hold: Hold | None = None
         self._endpoint: EndpointTransport | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._under_way: set[asyncio.Task] = set()
         self._failure: EngineDown | None = None
 
@@ -135,7 +141,9 @@ class VllmTransport:
         assert task is not None
         self._under_way.add(task)
         try:
-            return await endpoint.complete(turn)
+            while True:
+                with contextlib.suppress(_Reloading):
+                    return await self._completed(endpoint, turn)
         except asyncio.CancelledError:
             if self._failure is None:
                 raise
@@ -144,8 +152,26 @@ class VllmTransport:
         finally:
             self._under_way.discard(task)
 
+    async def _completed(self, endpoint: EndpointTransport, turn: Turn) -> Attempted:
+        """The turn's answer.
+
+        Raises:
+            _Reloading: after a crash longer than the endpoint waits; now the engine is back.
+            EngineDown: it is not, or nothing that it is asked succeeds.
+        """
+        try:
+            return await endpoint.complete(turn)
+        except EngineDown as error:
+            assert self._hold is not None
+            if not self._hold.is_starting():
+                raise
+            await asyncio.to_thread(self._hold.is_ready)
+            raise _Reloading from error
+
     async def close(self) -> None:
         """Close the connections; the engine stays warm until the process ends."""
+        if self._hold is not None:
+            self._hold.forget(self._is_over)
         if self._endpoint is not None:
             await self._endpoint.close()
 
@@ -156,8 +182,8 @@ class VllmTransport:
             if self._endpoint is None:
                 self._hold = await asyncio.to_thread(held, self._kept, self._settings.gpus)
                 self._endpoint = self._connected(self._hold.url)
-                loop = asyncio.get_running_loop()
-                self._hold.when_over(lambda: loop.call_soon_threadsafe(self._give_up))
+                self._loop = asyncio.get_running_loop()
+                self._hold.when_over(self._is_over)
             return self._endpoint
 
     def _connected(self, url: str) -> EndpointTransport:
@@ -168,8 +194,11 @@ class VllmTransport:
             key_env=_NO_KEY,
             in_flight=settings.in_flight,
             timeout_s=settings.timeout_s,
-            patience_s=settings.start_timeout_s,  # of a crash: the engine loads again meanwhile
         ).open()
+
+    def _is_over(self) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._give_up)
 
     def _give_up(self) -> None:
         """Let every request fail with the engine's own words."""
