@@ -21,9 +21,11 @@ import ctypes
 import dataclasses
 import json
 import os
+import re
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +34,12 @@ import aiohttp
 _NOBODY_CAME_S = 60.0
 _ENDS_WITHIN_S = 10.0
 _HEALTH_EVERY_S = 0.5
-_SHOWN_LINES = 40
+_SHOWN_LINES = 3
 _SHOWN_BYTES = 1 << 16
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LONG_RUN_S = 600.0
+_ERROR = re.compile(r"(?:^|[\s.])\w*(?:Error|Exception|Exit)\b: \S|\berror: ")
+_PREFIX = re.compile(r"^(?:\([\w-]+ pid=\d+\) )?(?:[A-Z]+ [\d-]+ [\d:]+ \[[^\]]+\] )?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Keeper:
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._holders.add(writer)
         self._tell(writer)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, asyncio.CancelledError):
             await reader.read()  # nothing comes but the end
         self._holders.discard(writer)
         writer.close()
@@ -136,7 +140,7 @@ class Keeper:
             crashes += 1
             never_ready = self._said["state"] == "starting" and crashes == 1
             if never_ready or crashes > self._kept.restarts:
-                self._say("failed", f"{fault}; its last lines: {self._last_lines()}")
+                self._say("failed", f"{fault}; it said: {self._last_lines()}")
                 return
             self._say("starting", fault)
 
@@ -185,7 +189,17 @@ class Keeper:
         with self._log.open("rb") as log:
             log.seek(max(0, self._log.stat().st_size - _SHOWN_BYTES))
             lines = log.read().decode(errors="replace").splitlines()
-        return "\n".join(line for line in lines[-_SHOWN_LINES:] if line.strip())
+        return " / ".join(telling(lines))
+
+
+def telling(lines: Sequence[str]) -> list[str]:
+    """The lines of an engine's output that say what is wrong: its last errors, else its last lines.
+
+    An engine of several processes reports first the cause, then that its part has ended.
+    """
+    errors = [line.strip() for line in lines if _ERROR.search(line)]
+    last = [line.strip() for line in lines if line.strip()]
+    return list(dict.fromkeys(_PREFIX.sub("", line) for line in errors or last))[-_SHOWN_LINES:]
 
 
 def _free_port() -> int:

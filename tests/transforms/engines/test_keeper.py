@@ -150,7 +150,7 @@ def test_an_engine_that_crashes_too_often_is_given_up(place):
 
 def test_an_engine_that_cannot_start_says_why(place):
     """Its own last lines are in the error, and where the others are."""
-    said = "raise SystemExit('no such model: nowhere')"
+    said = "import sys; sys.exit('no such model: nowhere')"
     kept = Kept("broken", (sys.executable, "-c", said), "/health")
     with pytest.raises(EngineDown, match=r"before it was ready.*no such model: nowhere") as raised:
         held(kept, "")
