@@ -196,7 +196,7 @@ def test_a_server_that_refuses_everything_makes_no_dataset(beam_sdg_command, tmp
     done = beam_sdg_command(
         "infinibyte", f"--endpoint={url}", "--model=m", f"--output={tmp_path / 'out'}"
     )
-    assert_explained(done, FAILED, "all of the first 5 requests failed", "planted to fail")
+    assert_explained(done, FAILED, "all 5 requests of problem_candidates failed", "planted to fail")
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 

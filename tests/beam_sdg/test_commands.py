@@ -199,7 +199,7 @@ def test_show_tells_a_rows_whole_way(run, beam_sdg_command, tmp_path):
 
 def test_show_tells_why_a_row_was_lost(run, beam_sdg_command, tmp_path):
     """A reject's way ends with its reason, its detail and the raw reply."""
-    run("--rehearsal=malformed=0.5", "--num_records=8")
+    run("--rehearsal=malformed=0.25", "--num_records=8")
     [reject, *_] = rows(tmp_path / "out", "rejects")
     shown = beam_sdg_command("show", tmp_path / "out", reject["id"]).stdout
     assert f"✗ {reject['reason']}" in shown
