@@ -4,6 +4,7 @@ A hold outlives the pipeline that took it, so that one pipeline after the other 
 warm; it is let go when the process ends, or when another engine is wanted on the same GPUs.
 """
 
+import collections
 import contextlib
 import dataclasses
 import fcntl
@@ -123,7 +124,7 @@ class Hold:
 
 
 _holds: dict[Path, Hold] = {}
-_taking = threading.Lock()
+_taking: collections.defaultdict[Path, threading.Lock] = collections.defaultdict(threading.Lock)
 _keepers: list[subprocess.Popen] = []  # children are waited for by whoever still knows them
 
 
@@ -136,7 +137,7 @@ def held(kept: Kept, gpus: str) -> Hold:
         EngineDown: it cannot be started, or another run uses another engine on these GPUs.
     """
     place = _folder() / f"gpus-{gpus.replace(',', '+') or 'all'}"
-    with _taking:
+    with _taking[place]:
         while True:
             hold = _holds.get(place)
             if hold is None or hold.is_over() or hold.engine != kept.engine:

@@ -73,7 +73,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def wait_until(is_so: Callable[[], bool], within_s: float = 20.0) -> None:
+def wait_until(is_so: Callable[[], bool], within_s: float = 60.0) -> None:
     give_up_at = time.monotonic() + within_s
     while not is_so():
         assert time.monotonic() < give_up_at, "it did not come to that"
