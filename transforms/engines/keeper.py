@@ -126,7 +126,11 @@ class Keeper:
         crashes = 0
         while True:
             began = time.monotonic()
-            process = await self._start()
+            try:
+                process = await self._start()
+            except OSError as error:
+                self._say("failed", f"{self._command[0]}: {error.strerror}")
+                return
             try:
                 fault = await self._until_ready(process)
                 if fault is None:

@@ -157,6 +157,12 @@ def test_an_engine_that_cannot_start_says_why(place):
     assert str(place / "gpus-all.log") in str(raised.value)
 
 
+def test_a_program_that_is_not_there_is_one_error(place):
+    """Nobody waits for it."""
+    with pytest.raises(EngineDown, match="/nowhere/vllm: No such file or directory"):
+        held(Kept("missing", ("/nowhere/vllm",), "/health"), "")
+
+
 def test_an_engine_that_is_never_ready_is_given_up(place):
     """After the time that it may take to start."""
     kept = Kept("slow", (sys.executable, "-c", "import time; time.sleep(60)"), "/health")
