@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -125,7 +124,7 @@ class Hold:
 
 _holds: dict[Path, Hold] = {}
 _taking: collections.defaultdict[Path, threading.Lock] = collections.defaultdict(threading.Lock)
-_keepers: list[subprocess.Popen] = []  # children are waited for by whoever still knows them
+_keepers: list[int] = []  # the processes of those that were started here
 
 
 def held(kept: Kept, gpus: str) -> Hold:
@@ -184,17 +183,21 @@ def _started(place: Path, kept: Kept) -> socket.socket:
     at, log = place.with_suffix(".sock"), place.with_suffix(".log")
     at.unlink(missing_ok=True)  # of a keeper that was killed
     described = json.dumps(dataclasses.asdict(kept))
-    with log.open("wb") as said:
-        keeper = subprocess.Popen(
-            [sys.executable, "-m", "transforms.engines.keeper", str(at), str(log), described],
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-            start_new_session=True,
-        )
-    _keepers.append(keeper)
+    program = [sys.executable, "-m", "transforms.engines.keeper", str(at), str(log), described]
+    pid = os.posix_spawn(  # and not a Popen, which would have to be waited for
+        program[0],
+        program,
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    _keepers.append(pid)
     give_up_at = time.monotonic() + _KEEPER_COMES_S
-    while time.monotonic() < give_up_at and keeper.poll() is None:
+    while time.monotonic() < give_up_at and os.waitpid(pid, os.WNOHANG) == (0, 0):
         connection = _connected(place)
         if connection is not None:
             return connection

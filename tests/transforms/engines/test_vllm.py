@@ -135,7 +135,7 @@ def test_a_crash_loses_no_request(served, place):
 
         async def crash() -> None:
             await asyncio.sleep(0.5)
-            keeper = hold_module._keepers[-1].pid
+            keeper = hold_module._keepers[-1]
             children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
             os.kill(int(children[0]), signal.SIGKILL)
 
@@ -174,7 +174,7 @@ def test_an_engine_that_is_given_up_ends_every_request(served, place):
             while not hold_module._holds or transport._endpoint is None:
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.5)
-            keeper = hold_module._keepers[-1].pid
+            keeper = hold_module._keepers[-1]
             children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
             os.kill(int(children[0]), signal.SIGKILL)
 

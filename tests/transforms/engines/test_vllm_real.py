@@ -123,7 +123,7 @@ def listening(pids: set[int]) -> set[str]:
 def test_nothing_listens_on_a_public_interface(settings):
     """Neither the API nor what its processes use among themselves."""
     asked(settings, turn(1))
-    keeper = hold_module._keepers[-1].pid
+    keeper = hold_module._keepers[-1]
     assert listening(processes_below(keeper)) <= {"127.0.0.1", "::1"}
 
 
