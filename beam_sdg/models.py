@@ -1,6 +1,6 @@
 """Which model a stage asks, where it is served, how it draws and what it costs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
 import pydantic
@@ -9,15 +9,18 @@ from transforms.engines.dialect import DialectName
 from transforms.engines.endpoint import PROVIDERS, Endpoint, shown
 from transforms.engines.engine import Engine, Sampling
 from transforms.engines.rehearsal import Rehearsal
+from transforms.engines.vllm import Vllm
 from transforms.errors import UsageError
 
 C = TypeVar("C", bound=pydantic.BaseModel)
-_FLAGS = {"in_flight": "in_flight", "url": "endpoint"}  # of settings that go by another name
+_ENGINES_NAME = {"vllm_args": "args"}
+_FLAGS = {"in_flight": "in_flight", "url": "endpoint", "args": "vllm_args"}
 _SAMPLING = ("temperature", "top_p", "max_tokens")
 _ENDPOINT = (
     *("model", "key_env", "in_flight", "timeout_s", "patience_s"),
     *("requests_per_minute", "tokens_per_minute", "dialect"),
 )
+_VLLM = ("model", "revision", "vllm_args", "gpus", "in_flight", "timeout_s", "start_timeout_s")
 
 
 class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -27,7 +30,21 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     """
 
     model: str | None = pydantic.Field(
-        None, description="name of the model, as its server knows it"
+        None,
+        description="name of the model, as its server knows it; without --endpoint, a model of the "
+        "Hugging Face hub or a folder, which vLLM serves here",
+    )
+    revision: str = pydantic.Field("", description="branch, tag or commit of a model of the hub")
+    vllm_args: str = pydantic.Field(
+        "", description="flags of vllm serve, such as '--tensor-parallel-size 8'"
+    )
+    gpus: str = pydantic.Field(
+        "",
+        description="GPUs that vLLM gets, such as 0,1 (default: all); stages whose models are on "
+        "different ones are served side by side",
+    )
+    start_timeout_s: float = pydantic.Field(
+        1800.0, gt=0, description="longest wait for vLLM to load the model"
     )
     endpoint: str | None = pydantic.Field(
         None,
@@ -39,7 +56,11 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
         description="environment variable with the API key (default: OPENAI_API_KEY, or the "
         "provider's own)",
     )
-    in_flight: int = pydantic.Field(64, ge=1, description="requests at once")
+    in_flight: int | None = pydantic.Field(
+        None,
+        ge=1,
+        description="requests at once (default: 64; with vLLM here, twice its --max-num-seqs)",
+    )
     requests_per_minute: int | None = pydantic.Field(
         None, ge=1, description="most requests a minute (default: no limit)"
     )
@@ -71,24 +92,26 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     )
 
     def engine(self, prompt_folders: tuple[str, ...]) -> Engine:
-        """An endpoint where there is a model, else the rehearsal.
+        """An endpoint where there is one, vLLM on this machine for a model alone, or the rehearsal.
 
         Raises:
-            UsageError: a model without a server, a server without a model, or a bad value.
+            UsageError: a server without a model, or a bad value.
         """
-        if not self.model and not self.endpoint:
-            given = {"in_flight": self.in_flight, "prompts": prompt_folders}
-            return validated(Rehearsal, {**given, **self.rehearsal}, "rehearsal ")
-        if not self.endpoint:
-            raise UsageError(
-                f"--model {self.model} needs the server that serves it: --endpoint http://HOST/v1"
-            )
-        if not self.model:
+        if self.endpoint and not self.model:
             raise UsageError(f"--endpoint {shown(self.endpoint)} needs the --model to ask it for")
-        if self.rehearsal:
+        if self.model and self.rehearsal:
             raise UsageError("--rehearsal is for runs without a --model; drop one of them")
-        settings = {name: getattr(self, name) for name in _ENDPOINT}
-        return validated(Endpoint, {"url": self.endpoint, **settings})
+        if self.endpoint:
+            return validated(Endpoint, {"url": self.endpoint, **self._given(_ENDPOINT)})
+        if self.model:
+            return validated(Vllm, self._given(_VLLM))
+        given = {**self._given(("in_flight",)), "prompts": prompt_folders}
+        return validated(Rehearsal, {**given, **self.rehearsal}, "rehearsal ")
+
+    def _given(self, names: Iterable[str]) -> dict[str, Any]:
+        """Settings by the names that engines have for them; what is not set is left to them."""
+        values = {_ENGINES_NAME.get(name, name): getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
 
     def sampling(self) -> Sampling:
         """The sampling asked for; what it leaves out is left to the server."""

@@ -7,6 +7,7 @@ A test that needs something a machine may lack asks for it by fixture and is ski
     network    a package index that pip can install from
     chromium   a browser that opens pages without a screen
     datasets   the library that trainers read datasets with, and the hub's client
+    vllm       vLLM, for a GPU or for the CPU, and what makes a tiny model for it
 """
 
 import importlib.util
@@ -87,6 +88,17 @@ def hub_client() -> None:
     """The hub's client."""
     if importlib.util.find_spec("huggingface_hub") is None:
         lacking("datasets", "the hub's client is not installed")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A chat model of random weights in a folder, as vLLM loads it."""
+    if importlib.util.find_spec("vllm") is None:
+        lacking("vllm", "vLLM is not installed")
+    folder = tmp_path_factory.mktemp("model")
+    command = [sys.executable, str(ROOT / "tests" / "tiny_model.py"), str(folder)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return folder
 
 
 Serve = Callable[..., str]

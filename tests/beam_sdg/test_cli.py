@@ -47,7 +47,8 @@ def assert_explained(done, code: int, *parts: str) -> None:
         (["infinibyte", "--strategy=ocr_omr", "--problems_a=humaneval"], ["humaneval=FILE"]),
         (["infinibyte", "--combination_weights=mixing=1"], ["mixing", "obfuscation"]),
         (["infinibyte", "--combination_weights=mixing"], ["write mixing=VALUE"]),
-        (["infinibyte", "--model=m"], ["--model m needs", "--endpoint"]),
+        (["infinibyte", "--model=m", "--gpus=all"], ["--gpus 'all'"]),
+        (["infinibyte", "--model=m", "--vllm_args=--port 1"], ["--vllm_args", "--port is set by"]),
         (["infinibyte", "--endpoint=http://h/v1"], ["needs the --model"]),
         (["infinibyte", "--endpoint=h:80", "--model=m"], ["http://HOST:PORT/v1"]),
         (["infinibyte", "--rehearsal=speed=1"], ["rehearsal speed"]),
@@ -320,6 +321,15 @@ def test_a_missing_key_is_said_before_anything_is_read(beam_sdg_command, tmp_pat
     flags = ("infinibyte", f"--output={tmp_path / 'out'}", "--endpoint=nvidia", "--model=m")
     done = beam_sdg_command(*flags, NVIDIA_API_KEY="")
     assert_explained(done, FAILED, "set the environment variable NVIDIA_API_KEY")
+    assert "problems_a" not in done.stderr
+
+
+def test_a_model_alone_needs_vllm_here(beam_sdg_command, tmp_path):
+    """Where there is none, the two mends are named before anything is read."""
+    if Path(sys.executable).with_name("vllm").exists():
+        pytest.skip("vLLM is installed")
+    done = beam_sdg_command("infinibyte", f"--output={tmp_path / 'out'}", "--model=m", PATH="")
+    assert_explained(done, FAILED, "pip install 'beam-sdg[vllm]'", "--endpoint")
     assert "problems_a" not in done.stderr
 
 

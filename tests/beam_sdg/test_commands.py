@@ -106,7 +106,6 @@ def test_set_gives_one_stage_a_model_of_its_own(run, stub, tmp_path):
         ("solution.temprature=1", ["--set solution.temprature", "temperature"]),
         ("solution.temperature=hot", ["--set solution.temperature 'hot'", "number"]),
         ("export.temperature=1", ["neither a setting nor an asked stage 'export'", "solution"]),
-        ("solution.model=m", ["--model m needs the server"]),
     ],
 )
 def test_a_wrong_assignment_is_one_line(run, tmp_path, assignment, parts):

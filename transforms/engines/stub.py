@@ -61,11 +61,15 @@ class Stub:
         app = web.Application(client_max_size=64 << 20)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/health", self._health)
         app.router.add_get("/stats", self._stats)
         return app
 
     async def _models(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": self._rehearsal.model}]})
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.Response()
 
     async def _stats(self, request: web.Request) -> web.Response:
         return web.json_response(self._books.stats())

@@ -1,0 +1,198 @@
+"""vLLM's settings and its transport, with the stub in the place of `vllm serve`."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pydantic
+import pytest
+
+from transforms.engines import hold as hold_module
+from transforms.engines import vllm as vllm_module
+from transforms.engines.engine import Attempted, Message, Reply, Sampling, Turn
+from transforms.engines.rehearsal import Rehearsal
+from transforms.engines.vllm import Vllm
+from transforms.errors import EngineDown
+from transforms.seeding import digest
+
+ROOT = Path(__file__).parents[3]
+PROMPT = "infinibyte/solution"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder for keepers of this test alone; its holds are let go afterwards."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(hold_module, "_holds", {})
+    yield tmp_path / f"beam-sdg-{os.getuid()}"
+    for taken in hold_module._holds.values():
+        taken.let_go()
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch, place):
+    """Let the stub stand for `vllm`; the rehearsal's settings decide what it answers."""
+
+    def serve(**rehearsal) -> None:
+        program = tmp_path / "vllm.py"
+        settings = json.dumps(Rehearsal(**rehearsal).model_dump(mode="json"))
+        program.write_text(
+            "import sys, runpy\n"
+            "port = sys.argv[sys.argv.index('--port') + 1]\n"
+            f"sys.argv = ['stub', '--port', port, '--rehearsal', {settings!r}]\n"
+            "runpy.run_module('transforms.engines.stub', run_name='__main__')\n"
+        )
+        monkeypatch.setattr(vllm_module, "_program", lambda: [sys.executable, str(program)])
+
+    return serve
+
+
+def turn(number: int) -> Turn:
+    text = f"<problem>\nWhat is {number} + 1?\n</problem>"
+    messages = (Message("user", text),)
+    return Turn(digest(number), PROMPT, messages, Sampling(), number, None)
+
+
+async def asked(transport, *turns: Turn) -> list[Attempted]:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(transport.complete(one)) for one in turns]
+    return [task.result() for task in tasks]
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ("", 256),
+        ("--max-num-seqs 32 --dtype float32", 32),
+        ("--max_num_seqs=8", 8),
+        ("--max-model-len 2048", 256),
+    ],
+)
+def test_twice_what_the_engine_works_on_is_in_flight(args, expected):
+    """Whichever way the flag is written; vLLM is told the number where the user does not."""
+    settings = Vllm(model="m", args=args)
+    assert settings.max_num_seqs() == expected
+    assert settings.in_flight == 2 * expected
+    assert Vllm(model="m", args=args, in_flight=5).in_flight == 5
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ("--port 80", "--port is set by this program"),
+        ("--host=0.0.0.0", "--host is set by this program"),
+        ("--served_model_name x", "--served_model_name is set by this program"),
+        ("--dtype 'float32", "No closing quotation"),
+    ],
+)
+def test_flags_that_are_ours_or_broken_are_refused(args, said):
+    """The engine listens where we say, and nowhere else."""
+    with pytest.raises(pydantic.ValidationError, match=said):
+        Vllm(model="m", args=args)
+
+
+def test_what_is_started(monkeypatch):
+    """The user's flags as they are, the model's revision, the loopback, the GPUs."""
+    monkeypatch.setattr(vllm_module, "_program", lambda: ["vllm"])
+    args = "--tensor-parallel-size 2 --override-generation-config '{\"a\": 1}'"
+    kept = Vllm(model="org/m", revision="abc", args=args, gpus="2,3").kept()
+    assert kept.command == (
+        *("vllm", "serve", "org/m", "--host", "127.0.0.1", "--port", "{port}"),
+        *("--tensor-parallel-size", "2", "--override-generation-config", '{"a": 1}'),
+        *("--max-num-seqs", "256", "--revision", "abc"),
+    )
+    assert dict(kept.environment)["CUDA_VISIBLE_DEVICES"] == "2,3"
+
+
+def test_the_engine_starts_with_the_first_request(served, place):
+    """Opening starts nothing; a run whose answers are all stored never does."""
+    served()
+    settings = Vllm(model="rehearsal")
+
+    async def run() -> None:
+        transport = settings.open()
+        assert not place.exists()
+        [attempted] = await asked(transport, turn(1))
+        assert isinstance(attempted.result, Reply)
+        assert (place / "gpus-all.sock").exists()
+        await transport.close()
+
+    asyncio.run(run())
+
+
+def test_a_crash_loses_no_request(served, place):
+    """Killed with forty requests under way, the engine comes back and answers all of them."""
+    served(latency_s=0.3)
+
+    async def run() -> list[Attempted]:
+        transport = Vllm(model="rehearsal", in_flight=8).open()
+        await asked(transport, turn(0))
+
+        async def crash() -> None:
+            await asyncio.sleep(0.5)
+            keeper = hold_module._keepers[-1]
+            children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+            os.kill(int(children[0]), signal.SIGKILL)
+
+        crashing = asyncio.create_task(crash())
+        answered = await asked(transport, *map(turn, range(1, 41)))
+        await crashing
+        await transport.close()
+        return answered
+
+    answered = asyncio.run(run())
+    assert all(isinstance(one.result, Reply) for one in answered)
+    assert max(one.attempts for one in answered) > 1
+
+
+def test_an_engine_that_does_not_start_is_one_error(monkeypatch, place):
+    """Whoever asks gets its last lines."""
+    said = "raise SystemExit('CUDA out of memory')"
+    monkeypatch.setattr(vllm_module, "_program", lambda: [sys.executable, "-c", said])
+
+    async def run() -> None:
+        transport = Vllm(model="m").open()
+        with pytest.raises(EngineDown, match="vllm serve m does not run.*CUDA out of memory"):
+            await transport.complete(turn(1))
+
+    asyncio.run(run())
+
+
+def test_an_engine_that_is_given_up_ends_every_request(served, place):
+    """Those that wait for it, too: none waits for its patience."""
+    served(latency_s=30.0)
+
+    async def run() -> None:
+        transport = Vllm(model="rehearsal", restarts=0).open()
+
+        async def crash() -> None:
+            while not hold_module._holds or transport._endpoint is None:
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
+            keeper = hold_module._keepers[-1]
+            children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+            os.kill(int(children[0]), signal.SIGKILL)
+
+        crashing = asyncio.create_task(crash())
+        outcomes = await asyncio.gather(
+            *(transport.complete(turn(number)) for number in range(20)), return_exceptions=True
+        )
+        await crashing
+        assert all(isinstance(one, EngineDown) for one in outcomes)
+        assert "it ended with code -9" in str(outcomes[0])
+        await transport.close()
+
+    asyncio.run(run())
+
+
+def test_without_vllm_the_mend_is_named(monkeypatch, tmp_path):
+    """Before anything is read: opening the engine says so."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(EngineDown, match=r"pip install 'beam-sdg\[vllm\]'.*--endpoint"):
+        Vllm(model="m").open()

@@ -1,0 +1,224 @@
+"""vLLM on the machines that run the pipeline: an engine that is started, kept full and ended.
+
+The process `vllm serve` is a keeper's: it starts with the first request that has no stored answer,
+is shared by all processes of the machine, and ends with the last of them. Requests go the same way
+as to any endpoint, so one bad request costs one element, and a crash sends again what it took.
+"""
+
+import asyncio
+import contextlib
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import pydantic
+
+from transforms.engines.endpoint import Endpoint
+from transforms.engines.engine import Attempted, Turn
+from transforms.engines.hold import Hold, held
+from transforms.engines.keeper import Kept
+from transforms.engines.transport import EndpointTransport
+from transforms.errors import EngineDown
+
+MAX_NUM_SEQS = 256  # vLLM's own default differs by device; ours is passed, so that it is known
+_NO_KEY = "BEAM_SDG_NO_KEY"
+_OURS = ("--host", "--port", "--uds", "--api-key", "--served-model-name", "--revision")
+
+
+class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """A model and how vLLM serves it.
+
+    model: its name on the hub, or a folder.
+    revision: a branch, tag or commit of the hub's model.
+    args: any flags of `vllm serve`, as on its command line.
+    gpus: which GPUs it gets, such as 0,1; "" leaves all that are visible to it. Engines on the same
+        GPUs follow one another; only where they are named apart do they run side by side.
+    in_flight: requests under way at once; twice `--max-num-seqs` by default, so that the engine
+        always has the next one at hand.
+    timeout_s: the longest one answer may take.
+    start_timeout_s: the longest the engine may take to load.
+    restarts: how often in a row it is started again after a crash.
+    """
+
+    model: str
+    revision: str = ""
+    args: str = ""
+    gpus: str = pydantic.Field("", pattern=r"^(\d+(,\d+)*)?$")
+    in_flight: int = pydantic.Field(0, ge=0)
+    timeout_s: float = pydantic.Field(3600.0, gt=0)
+    start_timeout_s: float = pydantic.Field(1800.0, gt=0)
+    restarts: int = pydantic.Field(2, ge=0)
+
+    @pydantic.field_validator("args")
+    @classmethod
+    def _are_flags(cls, args: str) -> str:
+        try:
+            flags = shlex.split(args)
+        except ValueError as error:
+            raise ValueError(f"{error}; write the flags as on a command line") from error
+        for flag in flags:
+            if flag.split("=")[0].replace("_", "-") in _OURS:
+                raise ValueError(f"{flag.split('=')[0]} is set by this program; leave it out")
+        return args
+
+    @pydantic.model_validator(mode="after")
+    def _keeps_the_engine_full(self) -> "Vllm":
+        if not self.in_flight:
+            object.__setattr__(self, "in_flight", 2 * self.max_num_seqs())
+        return self
+
+    def max_num_seqs(self) -> int:
+        """The most sequences that the engine works on at once."""
+        flags = shlex.split(self.args.replace("=", " "))
+        for flag, value in zip(flags, flags[1:], strict=False):
+            if flag.replace("_", "-") == "--max-num-seqs" and value.isdigit():
+                return int(value)
+        return MAX_NUM_SEQS
+
+    def identity(self) -> str:
+        """The model alone, as of an endpoint: its answers are the same wherever it is served."""
+        return f"model:{self.model}" + (f"@{self.revision}" if self.revision else "")
+
+    def open(self) -> "VllmTransport":
+        """A transport that starts the engine with its first request.
+
+        Raises:
+            EngineDown: there is no vLLM in this environment.
+        """
+        return VllmTransport(self)
+
+    def kept(self) -> Kept:
+        """What its keeper is told."""
+        flags = shlex.split(self.args)
+        if self.max_num_seqs() == MAX_NUM_SEQS and not any("num-seqs" in flag for flag in flags):
+            flags += ["--max-num-seqs", str(MAX_NUM_SEQS)]
+        if self.revision:
+            flags += ["--revision", self.revision]
+        command = [*_program(), "serve", self.model, "--host", "127.0.0.1", "--port", "{port}"]
+        environment = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1"}
+        if self.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = self.gpus
+        return Kept(
+            engine=f"vllm serve {self.model} {self.args}".strip(),
+            command=(*command, *flags),
+            health="/health",
+            environment=tuple(environment.items()),
+            start_timeout_s=self.start_timeout_s,
+            restarts=self.restarts,
+        )
+
+
+class _Reloading(Exception):
+    """The engine had crashed and was loaded again meanwhile."""
+
+
+class VllmTransport:
+    """Requests to an engine that is started with the first of them.
+
+    Args:
+        settings: of the engine.
+    """
+
+    def __init__(self, settings: Vllm) -> None:
+        self._settings = settings
+        self._kept = settings.kept()
+        self._starting = asyncio.Lock()
+        self._hold: Hold | None = None
+        self._endpoint: EndpointTransport | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._under_way: set[asyncio.Task] = set()
+        self._failure: EngineDown | None = None
+
+    async def complete(self, turn: Turn) -> Attempted:
+        """As an endpoint does; where the engine crashes, the turn waits until it is back.
+
+        Raises:
+            EngineDown: it cannot be started, or crashes too often.
+        """
+        endpoint = await self._started()
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        try:
+            while True:
+                with contextlib.suppress(_Reloading):
+                    return await self._completed(endpoint, turn)
+        except asyncio.CancelledError:
+            if self._failure is None:
+                raise
+            task.uncancel()
+            raise self._failure from None
+        finally:
+            self._under_way.discard(task)
+
+    async def _completed(self, endpoint: EndpointTransport, turn: Turn) -> Attempted:
+        """The turn's answer.
+
+        Raises:
+            _Reloading: after a crash longer than the endpoint waits; now the engine is back.
+            EngineDown: it is not, or nothing that it is asked succeeds.
+        """
+        try:
+            return await endpoint.complete(turn)
+        except EngineDown as error:
+            assert self._hold is not None
+            if not self._hold.is_starting():
+                raise
+            await asyncio.to_thread(self._hold.is_ready)
+            raise _Reloading from error
+
+    async def close(self) -> None:
+        """Close the connections; the engine stays warm until the process ends."""
+        if self._hold is not None:
+            self._hold.forget(self._is_over)
+        if self._endpoint is not None:
+            await self._endpoint.close()
+
+    async def _started(self) -> EndpointTransport:
+        async with self._starting:
+            if self._failure is not None:
+                raise self._failure
+            if self._endpoint is None:
+                self._hold = await asyncio.to_thread(held, self._kept, self._settings.gpus)
+                self._endpoint = self._connected(self._hold.url)
+                self._loop = asyncio.get_running_loop()
+                self._hold.when_over(self._is_over)
+            return self._endpoint
+
+    def _connected(self, url: str) -> EndpointTransport:
+        settings = self._settings
+        return Endpoint(
+            url=f"{url}/v1",
+            model=settings.model,
+            key_env=_NO_KEY,
+            in_flight=settings.in_flight,
+            timeout_s=settings.timeout_s,
+        ).open()
+
+    def _is_over(self) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._give_up)
+
+    def _give_up(self) -> None:
+        """Let every request fail with the engine's own words."""
+        assert self._hold is not None
+        self._failure = self._hold.failure()
+        for task in self._under_way:
+            task.cancel()
+
+
+def _program() -> list[str]:
+    """`vllm` of this environment, or the one on the path.
+
+    Raises:
+        EngineDown: there is none.
+    """
+    beside = Path(sys.executable).with_name("vllm")
+    found = str(beside) if beside.exists() else shutil.which("vllm")
+    if found is None:
+        raise EngineDown(
+            "there is no vLLM in this environment: pip install 'beam-sdg[vllm]', or serve the "
+            "model elsewhere and give its URL as --endpoint"
+        )
+    return [found]
