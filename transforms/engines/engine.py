@@ -10,16 +10,27 @@ KEY_HEADER, PROMPT_HEADER = "X-Request-Id", "X-Beam-SDG-Prompt"
 
 
 class Sampling(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """How a model draws its answer; None leaves a choice to the server."""
+    """How a model draws its answer; None leaves a choice to the server.
+
+    The first four and the reasoning effort are of the OpenAI API; the others are what vLLM, SGLang
+    and most servers of open models add to it. `chat_template_args` go to the model's own template.
+    """
 
     temperature: float | None = pydantic.Field(None, ge=0)
     top_p: float | None = pydantic.Field(None, gt=0, le=1)
     max_tokens: int | None = pydantic.Field(None, ge=1)
     stop: tuple[str, ...] = ()
+    reasoning_effort: str | None = None
+    top_k: int | None = pydantic.Field(None, ge=1)
+    min_p: float | None = pydantic.Field(None, ge=0, le=1)
+    repetition_penalty: float | None = pydantic.Field(None, gt=0)
+    chat_template_args: dict[str, Any] = pydantic.Field(
+        {}, serialization_alias="chat_template_kwargs"
+    )
 
     def chosen(self) -> dict[str, Any]:
-        """The settings that are not left to the server, by their names in the OpenAI API."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        """The settings that are not left to the server, by their names in the API."""
+        return self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
