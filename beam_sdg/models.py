@@ -24,7 +24,10 @@ _ENDPOINT = (
     *("model", "key_env", "in_flight", "timeout_s", "patience_s"),
     *("requests_per_minute", "tokens_per_minute", "dialect"),
 )
-_VLLM = ("model", "revision", "vllm_args", "gpus", "in_flight", "timeout_s", "start_timeout_s")
+_VLLM = (
+    *("model", "revision", "vllm_args", "gpus", "in_flight", "timeout_s", "start_timeout_s"),
+    "accelerator",
+)
 
 
 class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -46,6 +49,11 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
         "",
         description="GPUs that vLLM gets, such as 0,1 (default: all); stages whose models are on "
         "different ones are served side by side",
+    )
+    accelerator: str = pydantic.Field(
+        "",
+        description="what the workers of a cluster need for vLLM, and for nothing else, such as "
+        "'type:nvidia-h100-80gb;count:8;install-nvidia-driver'",
     )
     start_timeout_s: float = pydantic.Field(
         1800.0, gt=0, description="longest wait for vLLM to load the model"

@@ -134,6 +134,10 @@ class Engine(Protocol):
         """What decides its answers beside the request: part of every answer's key."""
         ...
 
+    def resource_hints(self) -> dict[str, str]:
+        """What the workers that ask it must have, as Beam's resource hints; {} for any worker."""
+        ...
+
     def open(self) -> Transport:
         """A transport for these settings, without waiting for the network.
 

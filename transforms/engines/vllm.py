@@ -39,6 +39,8 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
     timeout_s: the longest one answer may take.
     start_timeout_s: the longest the engine may take to load.
     restarts: how often in a row it is started again after a crash.
+    accelerator: what its workers must have on a cluster, as Beam's resource hint of that name, such
+        as type:nvidia-h100-80gb;count:8;install-nvidia-driver.
     """
 
     model: str
@@ -49,6 +51,7 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
     timeout_s: float = pydantic.Field(3600.0, gt=0)
     start_timeout_s: float = pydantic.Field(1800.0, gt=0)
     restarts: int = pydantic.Field(2, ge=0)
+    accelerator: str = ""
 
     @pydantic.field_validator("args")
     @classmethod
@@ -79,6 +82,10 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
     def identity(self) -> str:
         """The model alone, as of an endpoint: its answers are the same wherever it is served."""
         return f"model:{self.model}" + (f"@{self.revision}" if self.revision else "")
+
+    def resource_hints(self) -> dict[str, str]:
+        """The accelerator, for the inference step alone."""
+        return {"accelerator": self.accelerator} if self.accelerator else {}
 
     def open(self) -> "VllmTransport":
         """A transport that starts the engine with its first request.
