@@ -62,7 +62,8 @@ class Reply:
 
     `finish_reason` is the server's: stop, length or content_filter; or it is refusal, and `text`
     says why the model would not answer. With length, `text` may be empty: then all tokens went
-    into the reasoning.
+    into the reasoning. Of the prompt's tokens `cached_tokens` were there from an earlier request,
+    and of the completion's `reasoning_tokens` are reasoning, where the server says so.
     """
 
     text: str
@@ -70,6 +71,8 @@ class Reply:
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 FAILURES = frozenset(

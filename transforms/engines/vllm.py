@@ -102,6 +102,7 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
             flags += ["--max-num-seqs", str(MAX_NUM_SEQS)]
         if self.revision:
             flags += ["--revision", self.revision]
+        flags.append("--enable-prompt-tokens-details")  # what came from the prefix cache
         command = [*_program(), "serve", self.model, "--host", "127.0.0.1", "--port", "{port}"]
         environment = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1"}
         if self.gpus:
