@@ -107,10 +107,11 @@ class Launch:
         """Run the stages that are not published yet; their manifests.
 
         Raises:
-            EngineDown: before anything is read, where an engine lacks its key.
+            EngineDown: before anything is read, where an engine that is asked from this process
+                lacks its key or its program.
         """
         for stage in self.run.stages:
-            if stage.engine and (not only or stage.name in only):
+            if self.run.in_process and stage.engine and (not only or stage.name in only):
                 stage.engine.open()  # connects to nothing yet
         with Panel(progress, self.models).shown() as panel:
             return self.run.execute(panel, only)

@@ -1,5 +1,6 @@
 """Which model a stage asks, where it is served, how it draws and what it costs."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
@@ -15,12 +16,18 @@ from transforms.errors import UsageError
 C = TypeVar("C", bound=pydantic.BaseModel)
 _ENGINES_NAME = {"vllm_args": "args"}
 _FLAGS = {"in_flight": "in_flight", "url": "endpoint", "args": "vllm_args"}
-_SAMPLING = ("temperature", "top_p", "max_tokens")
+_SAMPLING = (
+    *("temperature", "top_p", "max_tokens", "top_k", "min_p", "repetition_penalty"),
+    "reasoning_effort",
+)
 _ENDPOINT = (
     *("model", "key_env", "in_flight", "timeout_s", "patience_s"),
     *("requests_per_minute", "tokens_per_minute", "dialect"),
 )
-_VLLM = ("model", "revision", "vllm_args", "gpus", "in_flight", "timeout_s", "start_timeout_s")
+_VLLM = (
+    *("model", "revision", "vllm_args", "gpus", "in_flight", "timeout_s", "start_timeout_s"),
+    "accelerator",
+)
 
 
 class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -42,6 +49,11 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
         "",
         description="GPUs that vLLM gets, such as 0,1 (default: all); stages whose models are on "
         "different ones are served side by side",
+    )
+    accelerator: str = pydantic.Field(
+        "",
+        description="what the workers of a cluster need for vLLM, and for nothing else, such as "
+        "'type:nvidia-h100-80gb;count:8;install-nvidia-driver'",
     )
     start_timeout_s: float = pydantic.Field(
         1800.0, gt=0, description="longest wait for vLLM to load the model"
@@ -79,6 +91,17 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     temperature: float | None = pydantic.Field(None, ge=0, description="of the sampling")
     top_p: float | None = pydantic.Field(None, gt=0, le=1, description="of the sampling")
     max_tokens: int | None = pydantic.Field(None, ge=1, description="most tokens of one answer")
+    top_k: int | None = pydantic.Field(None, ge=1, description="of the sampling")
+    min_p: float | None = pydantic.Field(None, ge=0, le=1, description="of the sampling")
+    repetition_penalty: float | None = pydantic.Field(
+        None, gt=0, description="of the sampling; 1 is none"
+    )
+    reasoning_effort: str | None = pydantic.Field(
+        None, description="low, medium or high, for models that know it"
+    )
+    chat_template_args: dict[str, str] = pydantic.Field(
+        {}, description="NAME=VALUE,… for the model's chat template, as in enable_thinking=false"
+    )
     price_in: float | None = pydantic.Field(
         None, ge=0, description="US dollars per million prompt tokens, for reports"
     )
@@ -115,7 +138,9 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     def sampling(self) -> Sampling:
         """The sampling asked for; what it leaves out is left to the server."""
-        return Sampling(**{name: getattr(self, name) for name in _SAMPLING})
+        template = {name: _typed(value) for name, value in self.chat_template_args.items()}
+        settings = {name: getattr(self, name) for name in _SAMPLING}
+        return Sampling(**settings, chat_template_args=template)
 
     def changed(self, stage: str, values: Mapping[str, Any]) -> "ModelSettings":
         """These settings with a stage's own values.
@@ -131,6 +156,14 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
                 )
         given = self.model_dump(exclude_unset=True)
         return validated(type(self), {**given, **values}, f"set {stage}.")
+
+
+def _typed(value: str) -> Any:
+    """A template's argument: true, false, null and numbers as such, all else as text."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def validated(model: type[C], values: Mapping[str, Any], flag: str = "") -> C:

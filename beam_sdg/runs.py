@@ -187,6 +187,11 @@ class Run:
             missing.append(stage)
         return missing
 
+    @property
+    def in_process(self) -> bool:
+        """Whether this process does the work, and not workers elsewhere."""
+        return self.options.view_as(StandardOptions).runner == IN_PROCESS
+
     def phases(self) -> list[list[Stage]]:
         """Consecutive stages that use the same engine, or none."""
         by_engine = itertools.groupby(self.stages, key=lambda stage: stage.engine)
@@ -250,9 +255,8 @@ class Run:
     def _slices(self, stages: Sequence[Stage]) -> list[tuple[int, ...]]:
         """The shards to run together: one at a time where one process's memory holds them all."""
         every = tuple(range(self.num_shards))
-        in_process = self.options.view_as(StandardOptions).runner == IN_PROCESS
         row_by_row = all(stage.row_by_row for stage in stages)
-        return [(shard,) for shard in every] if in_process and row_by_row else [every]
+        return [(shard,) for shard in every] if self.in_process and row_by_row else [every]
 
     def _wire(
         self, pipeline: beam.Pipeline, stages: Sequence[Stage], shards: tuple[int, ...]

@@ -120,14 +120,16 @@ class AskInTurn(beam.PTransform):
 
     def expand(self, records: beam.PCollection) -> list[Outcome]:
         window = min(ask.window for ask in self.asks)
-        handler = AskHandler(self.asks[0].engine, [ask.asking() for ask in self.asks], window)
+        engine = self.asks[0].engine
+        handler = AskHandler(engine, [ask.asking() for ask in self.asks], window)
+        infer = RunInference(handler).with_resource_hints(**engine.resource_hints())
         tags = [f"{kind}_{n}" for n in range(len(self.asks)) for kind in ("rows", "rejects")]
         steps = (
             records
             | "KeyByShard" >> beam.Map(_keyed_by_shard)
             | "GroupShards" >> Group()
             | "Ungroup" >> beam.FlatMapTuple(_members)
-            | "Infer" >> RunInference(handler)
+            | "Infer" >> infer
             | "Split" >> beam.FlatMap(_tagged).with_outputs(*tags)
         )
         return [

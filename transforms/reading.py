@@ -7,7 +7,7 @@ and strict about the content.
 import dataclasses
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from transforms.codec import adapter, well_formed
@@ -72,9 +72,15 @@ class Structured(Generic[V]):
     Reasoning that is marked as such is not looked at. Of several objects the last that fits the
     type is taken, since a model that thinks aloud concludes at the end; but where the text ends
     within an object, no earlier one is.
+
+    Args:
+        record_type: what the object becomes.
+        items: how many items a list of it must have, by its name, for engines that hold an answer
+            to its schema; another number is left to the ask's check.
     """
 
     record_type: type[V]
+    items: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def read(self, text: str) -> V | Fault:
         """The record; or `malformed_answer` with the first few violations, or `empty_answer`.
@@ -96,7 +102,10 @@ class Structured(Generic[V]):
 
     def schema(self) -> dict[str, Any]:
         """The type's JSON schema, closed: every property required, no others allowed."""
-        return _closed(adapter(self.record_type).json_schema())
+        closed = _closed(adapter(self.record_type).json_schema())
+        for name, number in self.items.items():
+            closed["properties"][name] |= {"minItems": number, "maxItems": number}
+        return closed
 
 
 def _answer(text: str) -> str | Fault:

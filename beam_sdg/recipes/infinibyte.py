@@ -148,7 +148,7 @@ def stages(config: InfiniByteConfig, context: Context) -> list[Stage]:
             "problem_candidates",
             after="seed",
             variables=functools.partial(_candidates_variables, config.num_candidates),
-            reader=Structured(NewProblemList),
+            reader=Structured(NewProblemList, items={"problems": config.num_candidates}),
             check=functools.partial(check_candidates, wanted=config.num_candidates),
             settings={"num_candidates": config.num_candidates},
         ),

@@ -22,7 +22,8 @@ class AskFigures:
 
     `failures` are requests given up, by reason; `finish_reasons`, tokens and latency are those of
     answers; `retries` counts attempts after a request's first; `corrections` the turns after the
-    first that made accepted rows; a cost is None where no price is known.
+    first that made accepted rows; a cost is None where no price is known. `cached` and `reasoning`
+    are tokens of prompts and of answers, where servers tell them.
     """
 
     stage: str
@@ -35,6 +36,8 @@ class AskFigures:
     tokens_in: Spread | None
     tokens_out: Spread | None
     latency_s: Spread | None
+    cached: int
+    reasoning: int
     price_in: float | None
     price_out: float | None
 
@@ -68,7 +71,7 @@ class _Ledger:
     def __init__(self) -> None:
         self.failures: Counter[str] = Counter()
         self.finish_reasons: Counter[str] = Counter()
-        self.retries = 0
+        self.retries = self.cached = self.reasoning = 0
         self.tokens_in, self.tokens_out = array("q"), array("q")
         self.latency_s = array("d")
 
@@ -82,6 +85,8 @@ class _Ledger:
         self.tokens_in.append(reply.get("prompt_tokens", 0))
         self.tokens_out.append(reply.get("completion_tokens", 0))
         self.latency_s.append(line.get("latency_s", 0.0))
+        self.cached += reply.get("cached_tokens", 0)
+        self.reasoning += reply.get("reasoning_tokens", 0)
 
 
 def gather_asked(
@@ -119,6 +124,8 @@ def _figures(
         tokens_in=spread_of(ledger.tokens_in),
         tokens_out=spread_of(ledger.tokens_out),
         latency_s=spread_of(ledger.latency_s),
+        cached=ledger.cached,
+        reasoning=ledger.reasoning,
         price_in=priced.price_in if priced else None,
         price_out=priced.price_out if priced else None,
     )

@@ -20,6 +20,7 @@ from transforms.codec import arrow_schema
 from transforms.records import Reject
 
 REHEARSED = "rehearsal"
+_FLAGS = {"chat_template_kwargs": "chat_template_args"}  # of settings that the API calls otherwise
 _LEDGER = ("asked", "tokens", "cost")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 # Identifiers of licences that the hub knows, of those that datasets commonly have.
@@ -109,7 +110,11 @@ def _command(figures: Figures) -> list[str]:
 def _model_flags(asks: Mapping[str, Asked]) -> Iterator[str]:
     """How each stage asked: what all have in common as flags, a stage's own by `--set`."""
     settings = {
-        stage: {"model": asked.model, "endpoint": "http://HOST:PORT/v1", **asked.sampling}
+        stage: {
+            "model": asked.model,
+            "endpoint": "http://HOST:PORT/v1",
+            **{_FLAGS.get(name, name): value for name, value in asked.sampling.items()},
+        }
         for stage, asked in asks.items()
         if asked.model != REHEARSED
     }
@@ -123,9 +128,11 @@ def _model_flags(asks: Mapping[str, Asked]) -> Iterator[str]:
 def _written(value: Any) -> str:
     """A setting as its flag takes it."""
     if isinstance(value, Mapping):
-        return ",".join(f"{name}={item}" for name, item in value.items())
+        return ",".join(f"{name}={_written(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
+        return ",".join(map(_written, value))
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if value is None else str(value)
 
 

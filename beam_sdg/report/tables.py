@@ -143,14 +143,17 @@ def _asked(figures: Figures) -> Iterator[Row]:
 def _tokens(figures: Figures) -> Iterator[Row]:
     for asked in figures.asked:
         label = asked_of(asked, figures)
-        for unit, spread in (
-            ("tokens in", asked.tokens_in),
-            ("tokens out", asked.tokens_out),
-            ("seconds", asked.latency_s),
+        for unit, spread, part, of_them in (
+            ("tokens in", asked.tokens_in, "cached", asked.cached),
+            ("tokens out", asked.tokens_out, "reasoning", asked.reasoning),
+            ("seconds", asked.latency_s, "", 0),
         ):
             if spread is not None:
                 yield Row(label, (unit, measured(spread.total), *_quantiles(spread)[1:]))
                 label = ""
+            if spread is not None and of_them:
+                found = (f"– {part}", measured(of_them), share(of_them / spread.total), "", "")
+                yield Row("", found)
 
 
 def _cost(figures: Figures) -> Iterator[Row]:

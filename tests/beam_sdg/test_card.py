@@ -170,7 +170,11 @@ def test_the_command_in_the_card_gives_the_same_settings(dataset, row):
     )
     settings = config.model_dump(mode="json")
     asks = {
-        "evals": Asked(model="m", engine="e", sampling={"max_tokens": 9}),
+        "evals": Asked(
+            model="m",
+            engine="e",
+            sampling={"max_tokens": 9, "chat_template_kwargs": {"enable_thinking": False}},
+        ),
         "solution": Asked(model="big", engine="e", sampling={"max_tokens": 9, "top_p": 0.5}),
     }
     manifest, output = dataset([row(1)], seed=5, settings=settings, asks=asks)
@@ -184,6 +188,8 @@ def test_the_command_in_the_card_gives_the_same_settings(dataset, row):
     assert invocation.run.seed == 5
     assert invocation.models.max_tokens == 9
     assert invocation.stage_settings.keys() == {"evals", "solution"}
+    template = invocation.stage_settings["evals"]["chat_template_args"]
+    assert template == {"enable_thinking": "false"}
     assert invocation.stage_settings["solution"] == {"model": "big", "top_p": "0.5"}
 
 

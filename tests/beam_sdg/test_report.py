@@ -150,6 +150,18 @@ def test_the_ledger_is_that_of_the_store(dataset, row):
     assert figures.cost_per_row == pytest.approx(figures.cost / 10)
 
 
+def test_cached_and_reasoning_tokens_have_their_shares(dataset, row):
+    """A line below the tokens that they are part of, where a server tells them."""
+    manifest, output = dataset([row(1)])
+    told = Reply("text", "why", "stop", 100, 40, cached_tokens=75, reasoning_tokens=10)
+    remember(output, "export", [(told, 1, 0.5), (reply(100, 40), 1, 0.5)])
+    figures = gather(manifest, output)
+    assert (figures.asked[0].cached, figures.asked[0].reasoning) == (75, 10)
+    text = " ".join(shown(figures, 100).split())
+    assert "– cached 75 37.5%" in text
+    assert "– reasoning 10 12.5%" in text
+
+
 def test_lines_with_further_fields_are_read_and_damaged_ones_are_not(dataset, row, tmp_path):
     """A store may know more than the report tells of."""
     manifest, output = dataset([row(1)])

@@ -374,6 +374,16 @@ def test_the_schema_keeps_descriptions_and_bounds():
     assert (difficulty["minimum"], difficulty["maximum"]) == (1, 3)
 
 
+def test_the_schema_says_how_long_a_list_is():
+    """Where that is known; a reply of another length is still read, for the check to judge."""
+    reader = Structured(NewProblemList, items={"problems": 2})
+    problems = reader.schema()["properties"]["problems"]
+    assert (problems["minItems"], problems["maxItems"]) == (2, 2)
+    assert "minItems" not in Structured(NewProblemList).schema()["properties"]["problems"]
+    one = {"added_concepts": "x", "problem": "y"}
+    assert len(reader.read(json.dumps({"problems": [one]})).problems) == 1
+
+
 def test_free_text_has_no_schema():
     """An answer of any text cannot be held to a schema."""
     assert Text().schema() is None

@@ -47,6 +47,8 @@ def reply_of(content: bytes) -> Reply:
             finish_reason="refusal" if refusal else _text_of(choice.get("finish_reason")) or "stop",
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
             completion_tokens=int(usage.get("completion_tokens") or 0),
+            cached_tokens=_detailed(usage, "prompt_tokens_details", "cached_tokens"),
+            reasoning_tokens=_detailed(usage, "completion_tokens_details", "reasoning_tokens"),
         )
     except (
         ValueError,
@@ -58,6 +60,10 @@ def reply_of(content: bytes) -> Reply:
     ) as error:
         beginning = content[:200].decode(errors="replace")
         raise ValueError(f"not a chat completion: {beginning!r}") from error
+
+
+def _detailed(usage: dict[str, Any], details: str, name: str) -> int:
+    return int((usage.get(details) or {}).get(name) or 0)
 
 
 def error_of(content: bytes) -> dict[str, Any]:

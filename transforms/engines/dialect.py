@@ -19,10 +19,15 @@ _log = logging.getLogger(__name__)
 
 DialectName = Literal[
     "max_completion_tokens",
+    "no_chat_template_kwargs",
+    "no_min_p",
+    "no_reasoning_effort",
+    "no_repetition_penalty",
     "no_response_format",
     "no_seed",
     "no_stop",
     "no_temperature",
+    "no_top_k",
     "no_top_p",
 ]
 _LEFT_OUT = {

@@ -91,6 +91,10 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_er
         """The model alone: its answers are the same wherever it is served."""
         return f"model:{self.model}"
 
+    def resource_hints(self) -> dict[str, str]:
+        """None: any worker will do."""
+        return {}
+
     def key(self) -> str:
         """The key, "" where there is none.
 

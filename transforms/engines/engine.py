@@ -10,16 +10,27 @@ KEY_HEADER, PROMPT_HEADER = "X-Request-Id", "X-Beam-SDG-Prompt"
 
 
 class Sampling(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """How a model draws its answer; None leaves a choice to the server."""
+    """How a model draws its answer; None leaves a choice to the server.
+
+    The first four and the reasoning effort are of the OpenAI API; the others are what vLLM, SGLang
+    and most servers of open models add to it. `chat_template_args` go to the model's own template.
+    """
 
     temperature: float | None = pydantic.Field(None, ge=0)
     top_p: float | None = pydantic.Field(None, gt=0, le=1)
     max_tokens: int | None = pydantic.Field(None, ge=1)
     stop: tuple[str, ...] = ()
+    reasoning_effort: str | None = None
+    top_k: int | None = pydantic.Field(None, ge=1)
+    min_p: float | None = pydantic.Field(None, ge=0, le=1)
+    repetition_penalty: float | None = pydantic.Field(None, gt=0)
+    chat_template_args: dict[str, Any] = pydantic.Field(
+        {}, serialization_alias="chat_template_kwargs"
+    )
 
     def chosen(self) -> dict[str, Any]:
-        """The settings that are not left to the server, by their names in the OpenAI API."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        """The settings that are not left to the server, by their names in the API."""
+        return self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,7 +62,8 @@ class Reply:
 
     `finish_reason` is the server's: stop, length or content_filter; or it is refusal, and `text`
     says why the model would not answer. With length, `text` may be empty: then all tokens went
-    into the reasoning.
+    into the reasoning. Of the prompt's tokens `cached_tokens` were there from an earlier request,
+    and of the completion's `reasoning_tokens` are reasoning, where the server says so.
     """
 
     text: str
@@ -59,6 +71,8 @@ class Reply:
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 FAILURES = frozenset(
@@ -121,6 +135,10 @@ class Engine(Protocol):
 
     def identity(self) -> str:
         """What decides its answers beside the request: part of every answer's key."""
+        ...
+
+    def resource_hints(self) -> dict[str, str]:
+        """What the workers that ask it must have, as Beam's resource hints; {} for any worker."""
         ...
 
     def open(self) -> Transport:

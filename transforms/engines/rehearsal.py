@@ -53,6 +53,10 @@ class Rehearsal(pydantic.BaseModel, frozen=True, extra="forbid"):
         settings = self.model_dump_json(exclude={"latency_s", "in_flight", "prompts"})
         return f"rehearsal:{prompts.rehearsals_hash(self.prompts)}:{settings}"
 
+    def resource_hints(self) -> dict[str, str]:
+        """None: any worker will do."""
+        return {}
+
     def open(self) -> "RehearsedTransport":
         """A transport that answers from the prompts' generators."""
         return RehearsedTransport(self)

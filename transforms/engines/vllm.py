@@ -39,6 +39,8 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
     timeout_s: the longest one answer may take.
     start_timeout_s: the longest the engine may take to load.
     restarts: how often in a row it is started again after a crash.
+    accelerator: what its workers must have on a cluster, as Beam's resource hint of that name, such
+        as type:nvidia-h100-80gb;count:8;install-nvidia-driver.
     """
 
     model: str
@@ -49,6 +51,7 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
     timeout_s: float = pydantic.Field(3600.0, gt=0)
     start_timeout_s: float = pydantic.Field(1800.0, gt=0)
     restarts: int = pydantic.Field(2, ge=0)
+    accelerator: str = ""
 
     @pydantic.field_validator("args")
     @classmethod
@@ -80,6 +83,10 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
         """The model alone, as of an endpoint: its answers are the same wherever it is served."""
         return f"model:{self.model}" + (f"@{self.revision}" if self.revision else "")
 
+    def resource_hints(self) -> dict[str, str]:
+        """The accelerator, for the inference step alone."""
+        return {"accelerator": self.accelerator} if self.accelerator else {}
+
     def open(self) -> "VllmTransport":
         """A transport that starts the engine with its first request.
 
@@ -95,6 +102,7 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
             flags += ["--max-num-seqs", str(MAX_NUM_SEQS)]
         if self.revision:
             flags += ["--revision", self.revision]
+        flags.append("--enable-prompt-tokens-details")  # what came from the prefix cache
         command = [*_program(), "serve", self.model, "--host", "127.0.0.1", "--port", "{port}"]
         environment = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1"}
         if self.gpus:

@@ -91,3 +91,19 @@ def test_a_content_in_parts_is_joined():
 def test_a_servers_words_fit_on_a_line(content, message):
     """Wherever in the body they are."""
     assert message_of(content) == message
+
+
+def test_cached_and_reasoning_tokens_are_kept_where_they_are_told():
+    """By their places in the usage; absent or null, they are none."""
+    choice = {"message": {"content": "yes"}, "finish_reason": "stop"}
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 7,
+        "prompt_tokens_details": {"cached_tokens": 8},
+        "completion_tokens_details": {"reasoning_tokens": 5},
+    }
+    reply = reply_of(json.dumps({"choices": [choice], "usage": usage}).encode())
+    assert (reply.cached_tokens, reply.reasoning_tokens) == (8, 5)
+    bare = {"prompt_tokens": 9, "completion_tokens": 7, "prompt_tokens_details": None}
+    reply = reply_of(json.dumps({"choices": [choice], "usage": bare}).encode())
+    assert (reply.cached_tokens, reply.reasoning_tokens) == (0, 0)

@@ -138,6 +138,8 @@ def test_the_ledger_tells_every_attempt(tmp_path):
         "finish_reason": "stop",
         "prompt_tokens": 10,
         "completion_tokens": 20,
+        "cached_tokens": 0,
+        "reasoning_tokens": 0,
     }
     assert second["failure"] == {"reason": "request_refused", "detail": "HTTP 400"}
 

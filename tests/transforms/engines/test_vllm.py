@@ -104,7 +104,7 @@ def test_what_is_started(monkeypatch):
     assert kept.command == (
         *("vllm", "serve", "org/m", "--host", "127.0.0.1", "--port", "{port}"),
         *("--tensor-parallel-size", "2", "--override-generation-config", '{"a": 1}'),
-        *("--max-num-seqs", "256", "--revision", "abc"),
+        *("--max-num-seqs", "256", "--revision", "abc", "--enable-prompt-tokens-details"),
     )
     assert dict(kept.environment)["CUDA_VISIBLE_DEVICES"] == "2,3"
 
