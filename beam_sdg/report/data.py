@@ -33,12 +33,6 @@ class Category:
     counts: Mapping[Any, int]
     mean: float | None
 
-    @property
-    def shares(self) -> dict[str, float]:
-        """The share of rows with each value, of the rows that have one."""
-        rows = sum(self.counts.values())
-        return {str(value): number / rows for value, number in self.counts.items()}
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Number:

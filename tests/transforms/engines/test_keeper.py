@@ -36,18 +36,6 @@ def stub_kept(engine: str = "stub", **fields) -> Kept:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder for keepers of this test alone; its holds are let go afterwards."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr(hold_module, "_holds", {})
-    yield tmp_path / f"beam-sdg-{os.getuid()}"
-    for taken in hold_module._holds.values():
-        taken.let_go()
-
-
-@pytest.fixture
 def holder(place: Path) -> Iterator[Callable[[Kept], tuple[subprocess.Popen, str]]]:
     """Start a process that holds an engine; the process and the engine's URL."""
     started = []

@@ -23,18 +23,6 @@ PROMPT = "infinibyte/solution"
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A folder for keepers of this test alone; its holds are let go afterwards."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr(hold_module, "_holds", {})
-    yield tmp_path / f"beam-sdg-{os.getuid()}"
-    for taken in hold_module._holds.values():
-        taken.let_go()
-
-
-@pytest.fixture
 def served(tmp_path, monkeypatch, place):
     """Let the stub stand for `vllm`; the rehearsal's settings decide what it answers."""
 
