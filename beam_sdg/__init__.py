@@ -22,7 +22,7 @@ from transforms.errors import (
     UsageError,
 )
 from transforms.outcome import Outcome
-from transforms.reading import Fault, Structured, Text
+from transforms.reading import Choice, Fault, Grammar, Pattern, Structured, Text
 from transforms.records import Answered, Call, Pair, Problem, Reject
 
 __all__ = [
@@ -30,13 +30,16 @@ __all__ = [
     "Ask",
     "AskInTurn",
     "Call",
+    "Choice",
     "Context",
     "Endpoint",
     "EngineDown",
     "Fault",
+    "Grammar",
     "InputError",
     "Outcome",
     "Pair",
+    "Pattern",
     "Problem",
     "Recipe",
     "RecipeConfig",

@@ -6,6 +6,7 @@ from typing import Any, TypeVar, get_args
 
 import pydantic
 
+from transforms.engines.completions import Api
 from transforms.engines.dialect import DialectName
 from transforms.engines.endpoint import PROVIDERS, Endpoint, shown
 from transforms.engines.engine import Engine, Sampling
@@ -18,15 +19,15 @@ _ENGINES_NAME = {"vllm_args": "args"}
 _FLAGS = {"in_flight": "in_flight", "url": "endpoint", "args": "vllm_args"}
 _SAMPLING = (
     *("temperature", "top_p", "max_tokens", "top_k", "min_p", "repetition_penalty"),
-    "reasoning_effort",
+    *("reasoning_effort", "adapter", "fit_context"),
 )
 _ENDPOINT = (
-    *("model", "key_env", "in_flight", "timeout_s", "patience_s"),
+    *("model", "api", "key_env", "in_flight", "timeout_s", "patience_s"),
     *("requests_per_minute", "tokens_per_minute", "dialect"),
 )
 _VLLM = (
     *("model", "revision", "vllm_args", "gpus", "in_flight", "timeout_s", "start_timeout_s"),
-    "accelerator",
+    *("accelerator", "api"),
 )
 
 
@@ -57,6 +58,11 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     )
     start_timeout_s: float = pydantic.Field(
         1800.0, gt=0, description="longest wait for vLLM to load the model"
+    )
+    api: Api = pydantic.Field(
+        "chat",
+        description="completions of a chat, or of the prompt as plain text: for models without a "
+        "chat template",
     )
     endpoint: str | None = pydantic.Field(
         None,
@@ -102,6 +108,18 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     chat_template_args: dict[str, str] = pydantic.Field(
         {}, description="NAME=VALUE,… for the model's chat template, as in enable_thinking=false"
     )
+    stop: str = pydantic.Field(
+        "",
+        description='text that ends an answer; several as a JSON list, as in \'["\\n\\n", "END"]\'',
+    )
+    adapter: str | None = pydantic.Field(
+        None, description="LoRA adapter that answers, by the name that the server has for it"
+    )
+    fit_context: bool = pydantic.Field(
+        False,
+        description="where a server refuses prompt and max_tokens together as longer than the "
+        "model's context, ask again for what the prompt leaves",
+    )
     price_in: float | None = pydantic.Field(
         None, ge=0, description="US dollars per million prompt tokens, for reports"
     )
@@ -140,7 +158,7 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
         """The sampling asked for; what it leaves out is left to the server."""
         template = {name: _typed(value) for name, value in self.chat_template_args.items()}
         settings = {name: getattr(self, name) for name in _SAMPLING}
-        return Sampling(**settings, chat_template_args=template)
+        return Sampling(**settings, stop=_stops(self.stop), chat_template_args=template)
 
     def changed(self, stage: str, values: Mapping[str, Any]) -> "ModelSettings":
         """These settings with a stage's own values.
@@ -156,6 +174,23 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
                 )
         given = self.model_dump(exclude_unset=True)
         return validated(type(self), {**given, **values}, f"set {stage}.")
+
+
+def _stops(text: str) -> tuple[str, ...]:
+    """The texts of --stop.
+
+    Raises:
+        UsageError: what looks like a list is none of texts.
+    """
+    if not text.startswith("["):
+        return (text,) if text else ()
+    try:
+        stops = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"--stop {text}: {error}; write a JSON list, or one text") from error
+    if not all(isinstance(stop, str) and stop for stop in stops):
+        raise UsageError(f"--stop {text}: it must be a list of texts")
+    return tuple(stops)
 
 
 def _typed(value: str) -> Any:

@@ -87,9 +87,9 @@ def measured(work, url: str, case: Case) -> tuple[float, float]:
 
 def bare(url: str, case: Case) -> None:
     """The same requests by aiohttp alone."""
-    schema = Structured(NewProblemEvals).schema()
-    message = Message("user", problem(0).text + json.dumps(schema))
-    turn = Turn("", "", (message,), Sampling(), 1, schema)
+    reader = Structured(NewProblemEvals)
+    message = Message("user", problem(0).text + json.dumps(reader.schema()))
+    turn = Turn("", "", (message,), Sampling(), 1, reader.constraint())
     body = json.dumps(body_of("m", turn)).encode()
 
     async def client() -> None:

@@ -123,7 +123,7 @@ def _sent(stage: str, record: Problem, schema: dict[str, Any] | None) -> Sent:
     shown = {**variables(record), "answer_schema": canonical_json(schema)}
     messages = tuple(Message(role, text) for role, text in prompts.render(PROMPT, shown))
     key, seed = digest(stage, record.id), seed_of(stage, record)
-    body = body_of("m", Turn(key, PROMPT, messages, Sampling(), seed, schema))
+    body = body_of("m", Turn(key, PROMPT, messages, Sampling(), seed, READER.constraint()))
     return json.dumps(body).encode(), {KEY_HEADER: key, PROMPT_HEADER: PROMPT}
 
 

@@ -35,7 +35,7 @@ class Ask(beam.PTransform):
         name: of the stage; the store keeps its answers under it.
         prompt: the template's name below `prompts/`.
         variables: from a record to the template's variables; `answer_schema` is added to them.
-        reader: how an answer is read, and the schema it is held to.
+        reader: how an answer is read, and what it is held to.
         engine: where to ask.
         store: the folder of the answer store.
         keep: from an `Answered` to the record that goes on.
@@ -88,6 +88,7 @@ class Ask(beam.PTransform):
 
     def settings(self) -> dict[str, Any]:
         """What decides the rows beside the records and the engine: for a stage's fingerprint."""
+        constraint = self.reader.constraint()
         return {
             "prompt": self.prompt,
             "prompt_hash": prompts.source_hash(self.prompt, self.prompt_folders),
@@ -95,7 +96,7 @@ class Ask(beam.PTransform):
             "sampling": self.sampling.chosen(),
             "samples": self.samples,
             "corrections": self.corrections,
-            "schema": self.reader.schema(),
+            "constraint": constraint and dataclasses.astuple(constraint),
         }
 
 

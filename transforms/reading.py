@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from transforms.codec import adapter, well_formed
+from transforms.constraint import Constraint
 from transforms.fitting import MisfitError, Shape
 from transforms.json_answers import Found, json_values
 
@@ -42,8 +43,8 @@ class Reader(Protocol[V_co]):
         """The value in `text`, or what is wrong with it; never an exception."""
         ...
 
-    def schema(self) -> dict[str, Any] | None:
-        """The JSON schema an engine can hold the answer to, or None for free text."""
+    def constraint(self) -> Constraint | None:
+        """What an engine can hold the answer to, or None for free text."""
         ...
 
 
@@ -60,9 +61,90 @@ class Text:
         answer = _answer(whole)
         return answer if isinstance(answer, Fault) else whole
 
-    def schema(self) -> None:
+    def constraint(self) -> Constraint | None:
         """Free text has none."""
-        return
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Grammar(Text):
+    """An answer in a language of its own, for engines that hold it to a grammar.
+
+    It is read as text: what else there is to check is the ask's.
+
+    Args:
+        grammar: in the engine's EBNF, with a rule called root.
+    """
+
+    grammar: str = ""
+
+    def constraint(self) -> Constraint:
+        """The grammar."""
+        return Constraint("grammar", self.grammar)
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """An answer that is one of a few words.
+
+    Case, quotation marks, emphasis and a final full stop do not count; of an answer with more to
+    it, the last line does, without a label such as `Verdict:`.
+
+    Args:
+        options: the words; no two of them differ in case alone.
+    """
+
+    options: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len({_bare(option) for option in self.options}) < max(2, len(self.options)):
+            raise ValueError(f"{self.options} are not two or more different options")
+
+    def read(self, text: str) -> str | Fault:
+        """The option, as it is spelled in `options`; or `malformed_answer`, or `empty_answer`."""
+        answer = _answer(well_formed(text))
+        if isinstance(answer, Fault):
+            return answer
+        known = {_bare(option): option for option in self.options}
+        line = _last_line(answer)
+        for candidate in (answer, line, line.rpartition(":")[2]):
+            if (option := known.get(_bare(candidate))) is not None:
+                return option
+        shown = " ".join(line.split())[:80]
+        return Fault("malformed_answer", f"{shown!r} is none of: {', '.join(self.options)}")
+
+    def constraint(self) -> Constraint:
+        """The options."""
+        return Constraint("choice", list(self.options))
+
+
+@dataclasses.dataclass(frozen=True)
+class Pattern:
+    """An answer that a regular expression matches whole, or else its last line.
+
+    Args:
+        regex: in the words that Python and the engines share: no look-around, no back-references.
+    """
+
+    regex: str
+
+    def __post_init__(self) -> None:
+        re.compile(self.regex)
+
+    def read(self, text: str) -> str | Fault:
+        """What was matched, without white space around it; or `malformed_answer`."""
+        answer = _answer(well_formed(text))
+        if isinstance(answer, Fault):
+            return answer
+        for candidate in (answer.strip(), _last_line(answer)):
+            if re.fullmatch(self.regex, candidate):
+                return candidate
+        shown = " ".join(_last_line(answer).split())[:80]
+        return Fault("malformed_answer", f"{shown!r} does not match {self.regex}")
+
+    def constraint(self) -> Constraint:
+        """The expression."""
+        return Constraint("regex", self.regex)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +188,18 @@ class Structured(Generic[V]):
         for name, number in self.items.items():
             closed["properties"][name] |= {"minItems": number, "maxItems": number}
         return closed
+
+    def constraint(self) -> Constraint:
+        """The schema."""
+        return Constraint("json_schema", self.schema())
+
+
+def _last_line(answer: str) -> str:
+    return answer.strip().splitlines()[-1].strip()
+
+
+def _bare(word: str) -> str:
+    return word.strip().strip("*_`'\"“”‘’.").strip().casefold()
 
 
 def _answer(text: str) -> str | Fault:

@@ -11,7 +11,7 @@ several samples of one record, the k-th has the id `ID-k`.
 """
 
 import dataclasses
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, NamedTuple, TypeVar
 
 import pydantic
 
@@ -98,18 +98,28 @@ class Call:
     completion_tokens: int
 
 
+class TokenLogprob(NamedTuple):
+    """A token of an answer, its log probability, and those of the likeliest tokens in its place."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answered(Generic[R, V]):
     """A record, the value read from the model's answer about it, and how it was asked.
 
     `id` is what the record made of it must have: the record's own, or where it was asked about
-    several times, that of the sample.
+    several times, that of the sample. `logprobs` are those of the answer's tokens, if the sampling
+    asked for them.
     """
 
     id: str
     record: R
     value: V
     call: Call
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

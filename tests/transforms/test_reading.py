@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.codec import to_json
-from transforms.reading import Fault, Structured, Text
+from transforms.reading import Choice, Fault, Pattern, Structured, Text
 from transforms.records import (
     NewProblem,
     NewProblemEvals,
@@ -386,7 +386,7 @@ def test_the_schema_says_how_long_a_list_is():
 
 def test_free_text_has_no_schema():
     """An answer of any text cannot be held to a schema."""
-    assert Text().schema() is None
+    assert Text().constraint() is None
 
 
 @pytest.mark.parametrize("command", ["frac{1}{2}", "beta", "theta", "times", "text{m}", "tau"])
@@ -404,3 +404,39 @@ def test_a_line_break_within_a_text_is_read():
     """Strict JSON forbids it; models write it."""
     read = Structured(NewProblem).read('{"added_concepts": "x", "problem": "one\ntwo"}')
     assert read == NewProblem("x", "one\ntwo")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["yes", " Yes.\n", "**YES**", "<think>no, no</think>\n\nyes", "It holds.\n\nVerdict: yes"],
+)
+def test_a_choice_is_read_from_what_models_write_around_it(text):
+    """The option as it was spelled in the list."""
+    assert Choice(("yes", "no")).read(text) == "yes"
+
+
+@pytest.mark.parametrize(
+    "text", ["maybe", "yes and no", "I would not say yes", "yes\nor rather not"]
+)
+def test_what_names_no_option_is_no_choice(text):
+    """An option within a sentence may be denied there."""
+    fault = Choice(("yes", "no")).read(text)
+    assert isinstance(fault, Fault)
+    assert fault.reason == "malformed_answer"
+    assert "none of: yes, no" in fault.detail
+
+
+def test_options_must_differ():
+    """By more than their case."""
+    for options in (("yes",), ("yes", "Yes")):
+        with pytest.raises(ValueError, match="different options"):
+            Choice(options)
+
+
+def test_a_pattern_matches_the_answer_or_its_last_line():
+    """All of it, not a part."""
+    reader = Pattern(r"[A-D]")
+    assert reader.read(" B\n") == "B"
+    assert reader.read("I think it is this:\nC") == "C"
+    assert reader.read("<think>A</think>").reason == "empty_answer"
+    assert reader.read("BC").detail == "'BC' does not match [A-D]"

@@ -1,27 +1,45 @@
-"""The chat completions format: what is sent for a turn, and what comes back."""
+"""The completions format, of chats and of plain text: what is sent, and what comes back."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from transforms.engines.engine import Reply, Turn
+from transforms.records import TokenLogprob
+
+Api = Literal["chat", "text"]
+PATHS: dict[Api, str] = {"chat": "/chat/completions", "text": "/completions"}
+_OURS = ("adapter", "fit_context", "logprobs")
 
 
-def body_of(model: str, turn: Turn) -> dict[str, Any]:
-    """The request for a turn, in OpenAI's own dialect."""
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [
-            {"role": message.role, "content": message.content} for message in turn.messages
-        ],
-        "seed": turn.seed,
-        **turn.sampling.chosen(),
-    }
-    if turn.schema is not None:
+def body_of(model: str, turn: Turn, api: Api = "chat") -> dict[str, Any]:
+    """The request for a turn, in OpenAI's own dialect and, where that has no words, vLLM's.
+
+    As plain text, the messages are sent one below the other, for the model to go on.
+    """
+    sampling = turn.sampling
+    chosen = {name: value for name, value in sampling.chosen().items() if name not in _OURS}
+    body: dict[str, Any] = {"model": sampling.adapter or model, **_prompt(turn, api)}
+    body |= {"seed": turn.seed, **chosen}
+    if sampling.logprobs is not None and api == "chat":
+        body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
+    elif sampling.logprobs is not None:
+        body["logprobs"] = sampling.logprobs
+    held_to = turn.constraint
+    if held_to is not None and held_to.kind == "json_schema":
         body["response_format"] = {
             "type": "json_schema",
-            "json_schema": {"name": "answer", "strict": True, "schema": turn.schema},
+            "json_schema": {"name": "answer", "strict": True, "schema": held_to.form},
         }
+    elif held_to is not None:
+        body["structured_outputs"] = {held_to.kind: held_to.form}
     return body
+
+
+def _prompt(turn: Turn, api: Api) -> dict[str, Any]:
+    if api == "text":
+        return {"prompt": "\n\n".join(message.content for message in turn.messages)}
+    messages = [{"role": message.role, "content": message.content} for message in turn.messages]
+    return {"messages": messages}
 
 
 def reply_of(content: bytes) -> Reply:
@@ -31,12 +49,12 @@ def reply_of(content: bytes) -> Reply:
     refusal. Reasoning is taken from its own field or from think tags.
 
     Raises:
-        ValueError: it is no chat completion.
+        ValueError: it is no completion.
     """
     try:
         answer = json.loads(content)
-        choice = answer["choices"][0]
-        message, usage = choice["message"], answer.get("usage") or {}
+        choice, usage = answer["choices"][0], answer.get("usage") or {}
+        message = {"content": choice["text"]} if "text" in choice else choice["message"]
         text, reasoning = _split_reasoning(_text_of(message.get("content")))
         refusal = "" if text else str(message.get("refusal") or "")
         return Reply(
@@ -49,6 +67,7 @@ def reply_of(content: bytes) -> Reply:
             completion_tokens=int(usage.get("completion_tokens") or 0),
             cached_tokens=_detailed(usage, "prompt_tokens_details", "cached_tokens"),
             reasoning_tokens=_detailed(usage, "completion_tokens_details", "reasoning_tokens"),
+            logprobs=_logprobs(choice.get("logprobs") or {}),
         )
     except (
         ValueError,
@@ -59,11 +78,31 @@ def reply_of(content: bytes) -> Reply:
         RecursionError,
     ) as error:
         beginning = content[:200].decode(errors="replace")
-        raise ValueError(f"not a chat completion: {beginning!r}") from error
+        raise ValueError(f"not a completion: {beginning!r}") from error
 
 
 def _detailed(usage: dict[str, Any], details: str, name: str) -> int:
     return int((usage.get(details) or {}).get(name) or 0)
+
+
+def _logprobs(told: dict[str, Any]) -> tuple[TokenLogprob, ...]:
+    """Those of the answer's tokens, in a chat's format or in that of plain text."""
+    if "tokens" in told:
+        tops = told.get("top_logprobs") or [None] * len(told["tokens"])
+        return tuple(
+            TokenLogprob(token, logprob, tuple((top or {}).items()))
+            for token, logprob, top in zip(
+                told["tokens"], told["token_logprobs"], tops, strict=True
+            )
+        )
+    return tuple(
+        TokenLogprob(
+            drawn["token"],
+            drawn["logprob"],
+            tuple((other["token"], other["logprob"]) for other in drawn.get("top_logprobs") or ()),
+        )
+        for drawn in told.get("content") or ()
+    )
 
 
 def error_of(content: bytes) -> dict[str, Any]:

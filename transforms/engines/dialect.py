@@ -26,6 +26,7 @@ DialectName = Literal[
     "no_response_format",
     "no_seed",
     "no_stop",
+    "no_structured_outputs",
     "no_temperature",
     "no_top_k",
     "no_top_p",
@@ -34,7 +35,8 @@ _LEFT_OUT = {
     name.removeprefix("no_"): name for name in get_args(DialectName) if name.startswith("no_")
 }
 _ADAPTED = {"max_tokens": "max_completion_tokens", **_LEFT_OUT}
-_LEARNED = {"max_tokens", "response_format", "seed"}  # the others change what is sampled
+# The others change what is sampled.
+_LEARNED = {"max_tokens", "response_format", "seed", "structured_outputs"}
 _REFUSED = (400, 422)
 _CODES = {"unsupported_parameter", "unknown_parameter"}
 _ONLY_DEFAULT = re.compile(r"\bonly the default\b", re.IGNORECASE)

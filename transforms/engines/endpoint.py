@@ -1,13 +1,14 @@
-"""Any server that speaks the OpenAI chat completions API: vLLM, NIM, SGLang, a gateway, a host."""
+"""Any server that speaks the OpenAI completions API: vLLM, NIM, SGLang, a gateway, a host."""
 
 import os
 import types
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pydantic
 
+from transforms.engines.completions import Api
 from transforms.engines.dialect import Dialect, DialectName
 from transforms.engines.gate import Gate
 from transforms.engines.pace import Pace
@@ -47,6 +48,8 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_er
     dialect: what the servers do not take, beside what they say themselves.
     timeout_s: the longest one answer may take.
     attempts: how often a request may fail, while its server answers others, before it is given up.
+    api: chat completions, or text completions of the prompt as it is, for a model without a chat
+        template.
     patience_s: after so long of faults without an answer, a server is down; when all are, the run
         ends. 20 s are enough where no connection could ever be made.
     """
@@ -61,6 +64,7 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_er
     timeout_s: float = pydantic.Field(3600.0, gt=0)
     attempts: int = pydantic.Field(8, ge=1)
     patience_s: float = pydantic.Field(120.0, ge=0)
+    api: Api = "chat"
 
     @pydantic.field_validator("url")
     @classmethod
@@ -89,7 +93,7 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_er
 
     def identity(self) -> str:
         """The model alone: its answers are the same wherever it is served."""
-        return f"model:{self.model}"
+        return f"model:{self.model}" + (" as text" if self.api == "text" else "")
 
     def resource_hints(self) -> dict[str, str]:
         """None: any worker will do."""
@@ -109,13 +113,20 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_er
             )
         return key
 
-    def open(self) -> EndpointTransport:
+    def open(self, replicas: Sequence[Mapping[str, str]] = ({},)) -> EndpointTransport:
         """A transport with one connection pool; connections are made on demand.
+
+        Args:
+            replicas: behind each URL, by the headers that choose one.
 
         Raises:
             EngineDown: a provider's key is missing.
         """
-        servers = [Server(url, self.in_flight, self.patience_s) for url in self.urls]
+        servers = [
+            Server(url, self.in_flight, self.patience_s, headers)
+            for url in self.urls
+            for headers in replicas
+        ]
         pace = Pace(self.requests_per_minute, self.tokens_per_minute)
         return EndpointTransport(
             model=self.model,
@@ -126,6 +137,7 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_er
             dialect=Dialect(self.dialect),
             attempts=self.attempts,
             key_env=self.key_env,
+            api=self.api,
         )
 
 

@@ -5,6 +5,9 @@ from typing import Any, Protocol
 
 import pydantic
 
+from transforms.constraint import Constraint
+from transforms.records import TokenLogprob
+
 # Sent with every request: which answer it is for, for logs, and which prompt it renders.
 KEY_HEADER, PROMPT_HEADER = "X-Request-Id", "X-Beam-SDG-Prompt"
 
@@ -12,8 +15,14 @@ KEY_HEADER, PROMPT_HEADER = "X-Request-Id", "X-Beam-SDG-Prompt"
 class Sampling(pydantic.BaseModel, frozen=True, extra="forbid"):
     """How a model draws its answer; None leaves a choice to the server.
 
-    The first four and the reasoning effort are of the OpenAI API; the others are what vLLM, SGLang
-    and most servers of open models add to it. `chat_template_args` go to the model's own template.
+    The first four, the reasoning effort and the log probabilities are of the OpenAI API; the others
+    are what vLLM, SGLang and most servers of open models add to it.
+
+    chat_template_args: for the model's own template.
+    logprobs: how many alternatives are told for each token, beside the one that was drawn.
+    adapter: the LoRA adapter that answers, by the name that the server has for it.
+    fit_context: where prompt and `max_tokens` are more than the model's context, and the server
+        refuses them for it, the answer may have what the prompt leaves.
     """
 
     temperature: float | None = pydantic.Field(None, ge=0)
@@ -27,6 +36,9 @@ class Sampling(pydantic.BaseModel, frozen=True, extra="forbid"):
     chat_template_args: dict[str, Any] = pydantic.Field(
         {}, serialization_alias="chat_template_kwargs"
     )
+    logprobs: int | None = pydantic.Field(None, ge=0, le=100)
+    adapter: str | None = None
+    fit_context: bool = False
 
     def chosen(self) -> dict[str, Any]:
         """The settings that are not left to the server, by their names in the API."""
@@ -45,7 +57,8 @@ class Message:
 class Turn:
     """One request to an engine: a conversation so far, and how to go on.
 
-    `key` names the answer in the store: a hash of all that decides it.
+    `key` names the answer in the store: a hash of all that decides it. `constraint` is what the
+    answer is held to, if anything.
     """
 
     key: str
@@ -53,7 +66,7 @@ class Turn:
     messages: tuple[Message, ...]
     sampling: Sampling
     seed: int
-    schema: dict[str, Any] | None
+    constraint: Constraint | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,7 +76,8 @@ class Reply:
     `finish_reason` is the server's: stop, length or content_filter; or it is refusal, and `text`
     says why the model would not answer. With length, `text` may be empty: then all tokens went
     into the reasoning. Of the prompt's tokens `cached_tokens` were there from an earlier request,
-    and of the completion's `reasoning_tokens` are reasoning, where the server says so.
+    and of the completion's `reasoning_tokens` are reasoning, where the server says so. `logprobs`
+    are there if the sampling asked for them.
     """
 
     text: str
@@ -73,10 +87,14 @@ class Reply:
     completion_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 FAILURES = frozenset(
-    {"request_refused", "server_error", "connection_failed", "timed_out", "bad_response"}
+    {
+        *("request_refused", "prompt_too_long"),
+        *("server_error", "connection_failed", "timed_out", "bad_response"),
+    }
 )
 
 

@@ -185,11 +185,13 @@ class _Ask:
         self._answers = answers
         self._model = engine.model
         self._progress = progress_of(asking.name)
-        self._schema = asking.reader.schema()
-        self._shared = {"answer_schema": canonical_json(self._schema)} if self._schema else {}
+        self._constraint = asking.reader.constraint()
+        schema = self._constraint.schema if self._constraint else None
+        self._shared = {"answer_schema": canonical_json(schema)} if schema else {}
         self._prompt_hash = prompts.source_hash(asking.prompt, asking.prompt_folders)
         self._sampling = canonical_json(asking.sampling.chosen())
-        self._decided = digest(engine.identity(), self._sampling, canonical_json(self._schema))
+        form = canonical_json(self._constraint and dataclasses.astuple(self._constraint))
+        self._decided = digest(engine.identity(), self._sampling, form)
 
     async def converse(self, record: Any, sample: int) -> Any:
         """The record that one sample's answer makes, or its reject."""
@@ -227,7 +229,9 @@ class _Ask:
         """
         record = talk.record
         of_sample = record.id if self.samples == 1 else sample_id(record.id, talk.sample)
-        kept = self._asking.keep(Answered(of_sample, record, value, self._call(talk)))
+        kept = self._asking.keep(
+            Answered(of_sample, record, value, self._call(talk), talk.replies[-1].logprobs)
+        )
         if kept.id != of_sample:
             raise RunError(
                 f"{self._asking.name}: keep made a record with the id {kept.id!r} out of "
@@ -251,7 +255,7 @@ class _Ask:
             return kept
         asking = self._asking
         turn = Turn(
-            key, asking.prompt, tuple(talk.messages), asking.sampling, talk.seed, self._schema
+            key, asking.prompt, tuple(talk.messages), asking.sampling, talk.seed, self._constraint
         )
         talk.asked = True
         with self._progress.asking():
@@ -277,12 +281,20 @@ class _Ask:
         if reply.finish_reason == "refusal":
             return Fault("model_refused", reply.text or "the model refused without a word")
         if reply.finish_reason == "length":  # even a complete object may be a draft
-            tokens = reply.completion_tokens
-            return Fault("truncated_answer", f"cut off after {tokens} tokens; raise --max_tokens")
+            return Fault("truncated_answer", self._cut_off(reply))
         value = self._asking.reader.read(reply.text)
         if isinstance(value, Fault) or self._asking.check is None:
             return value
         return self._asking.check(record, value) or value
+
+    def _cut_off(self, reply: Reply) -> str:
+        tokens, most = reply.completion_tokens, self._asking.sampling.max_tokens
+        if most is None or tokens >= most:
+            return f"cut off after {tokens} tokens; raise --max_tokens"
+        return (
+            f"cut off after {tokens} tokens by the end of the model's context, of which the prompt "
+            f"takes {reply.prompt_tokens}; serve it with a larger one"
+        )
 
     def _call(self, talk: "_Talk") -> Call:
         asking, replies = self._asking, talk.replies

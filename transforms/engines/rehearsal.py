@@ -84,21 +84,24 @@ class Rehearsal(pydantic.BaseModel, frozen=True, extra="forbid"):
         rng = seeding.stream("rehearsal", self.seed, turn.prompt, turn.seed)
         text = prompts.rehearsal(turn.prompt, self.prompts)(messages, rng)
         finish_reason = "stop"
-        if turn.schema is None and fate == MALFORMED:
+        if turn.constraint is None and fate == MALFORMED:
             text, finish_reason = text[: len(text) // 2], "length"
-        elif turn.schema and (fate == MALFORMED or (fate == CORRECTABLE and not corrected)):
+        elif turn.constraint and (fate == MALFORMED or (fate == CORRECTABLE and not corrected)):
             text = _malformed(text, rng)
         asked = sum(len(message.content) for message in turn.messages)
         return Reply(text, "", finish_reason, asked // 4, len(text) // 4)
 
 
 def _malformed(text: str, rng: random.Random) -> str:
-    """`text`, a JSON object, in one of the ways that models get it wrong."""
+    """`text`, a JSON object or some other form, in one of the ways that models get it wrong."""
+    prose = "I would rather explain my answer in words than in the requested format."
+    if not text.startswith("{"):
+        return prose
     fields = json.loads(text)
     return rng.choice(
         (
             text[: len(text) // 2],
-            "I would rather explain my answer in words than in the requested format.",
+            prose,
             json.dumps({**fields, next(iter(fields)): None}),
             json.dumps({"properties": {name: {"type": "string"} for name in fields}}),
         )

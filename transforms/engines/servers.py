@@ -10,6 +10,7 @@ import dataclasses
 import math
 import random
 import time
+from collections.abc import Mapping
 from typing import Literal
 
 _FAULTS_IN_A_ROW = 5
@@ -90,10 +91,14 @@ class Server:
         most: requests it may be given at once.
         patience_s: after so long of faults without an answer it is down. Where not even one
             connection could ever be made, 20 s are enough.
+        headers: what its requests carry beside those of every request.
     """
 
-    def __init__(self, url: str, most: int, patience_s: float) -> None:
+    def __init__(
+        self, url: str, most: int, patience_s: float, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.url = url
+        self.headers = headers or {}
         self.sent = 0
         self.barred = 0  # refusals in a row that may be of every request, such as of the key
         self.last_answer = -math.inf

@@ -26,7 +26,7 @@ from typing import Any
 
 from transforms.engines.engine import Attempted, Failure, Reply
 from transforms.errors import RunError
-from transforms.records import lineage
+from transforms.records import TokenLogprob, lineage
 from transforms.seeding import digest
 
 SHARDS = 64
@@ -159,14 +159,23 @@ def _reply_at(segment: Path, offset: int) -> Reply | None:
         lines.seek(offset)
         line = lines.readline()
     try:
-        return Reply(**json.loads(line)["reply"])
+        fields = json.loads(line)["reply"]
+        told = fields.pop("logprobs", ())
+        logprobs = tuple(
+            TokenLogprob(token, drawn, tuple((other, of) for other, of in top))
+            for token, drawn, top in told
+        )
+        return Reply(**fields, logprobs=logprobs)
     except (ValueError, KeyError, TypeError):
         return None
 
 
 def _fields(outcome: Reply | Failure) -> dict[str, Any]:
     # dataclasses.asdict copies deeply, which costs more than the rest of an append
-    return {name: getattr(outcome, name) for name in type(outcome).__slots__}
+    fields = {name: getattr(outcome, name) for name in type(outcome).__slots__}
+    if not fields.get("logprobs", True):
+        del fields["logprobs"]
+    return fields
 
 
 def _check(outcome: Reply | Failure) -> str:

@@ -18,6 +18,8 @@ from typing import Any
 
 from aiohttp import web
 
+from transforms.constraint import Constraint
+from transforms.engines.completions import PATHS
 from transforms.engines.engine import (
     KEY_HEADER,
     PROMPT_HEADER,
@@ -59,7 +61,8 @@ class Stub:
     def app(self) -> web.Application:
         """The aiohttp application."""
         app = web.Application(client_max_size=64 << 20)
-        app.router.add_post("/v1/chat/completions", self._complete)
+        for path in PATHS.values():
+            app.router.add_post(f"/v1{path}", self._complete)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_get("/stats", self._stats)
@@ -123,13 +126,19 @@ class Stub:
 
     def _response(self, prompt: str, body: dict[str, Any], key: str) -> web.Response:
         schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
-        messages = tuple(Message(**message) for message in body["messages"])
-        turn = Turn(key, prompt, messages, Sampling(), body.get("seed", 0), schema)
+        held_to = Constraint("json_schema", schema) if schema else None
+        is_text = "prompt" in body
+        asked = [{"role": "user", "content": body["prompt"]}] if is_text else body["messages"]
+        messages = tuple(Message(**message) for message in asked)
+        turn = Turn(key, prompt, messages, Sampling(), body.get("seed", 0), held_to)
         outcome = self._rehearsal.outcome(turn)
         if isinstance(outcome, Failure):
             return _error(400, {"message": "planted to fail"})
-        message = {"role": "assistant", "content": outcome.text}
-        choice = {"index": 0, "message": message, "finish_reason": outcome.finish_reason}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": outcome.finish_reason}
+        if is_text:
+            choice["text"] = outcome.text
+        else:
+            choice["message"] = {"role": "assistant", "content": outcome.text}
         usage = {
             "prompt_tokens": outcome.prompt_tokens,
             "completion_tokens": outcome.completion_tokens,

@@ -8,7 +8,8 @@ import random
 import time
 from collections.abc import Collection, Sequence
 
-from transforms.engines.completions import body_of, message_of, reply_of
+from transforms.engines.completions import PATHS, Api, body_of, message_of, reply_of
+from transforms.engines.context import overflow_of
 from transforms.engines.dialect import Dialect, refused_parameter
 from transforms.engines.engine import (
     KEY_HEADER,
@@ -49,6 +50,7 @@ class EndpointTransport:
         dialect: what they do not take.
         attempts: how often a request may fail while its server answers others.
         key_env: where the key came from, for messages.
+        api: chat or text completions.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class EndpointTransport:
         dialect: Dialect,
         attempts: int,
         key_env: str,
+        api: Api = "chat",
     ) -> None:
         self._model = model
         self._servers = servers
@@ -70,6 +73,7 @@ class EndpointTransport:
         self._dialect = dialect
         self._attempts = attempts
         self._key_env = key_env
+        self._api: Api = api
         self._lost: list[float] = []  # since the last answer: when those given up were first sent
 
     async def complete(self, turn: Turn) -> Attempted:
@@ -86,7 +90,7 @@ class EndpointTransport:
         tokens = self._pace.estimate(turn)
         strikes, first_at, stumbled_at = 0, 0.0, time.monotonic()
         for attempt in itertools.count(1):
-            held = await self._gate.enter(tokens)
+            held = await self._gate.enter(tokens, hash(turn.messages))
             server, sent_at = held[0], time.monotonic()
             first_at = first_at or sent_at
             try:
@@ -113,10 +117,11 @@ class EndpointTransport:
         await self._wire.close()
 
     async def _send(self, server: Server, turn: Turn, sent_at: float) -> Reply | Failure | Stumble:
-        """One attempt; sent again at once where the server says which parameter to leave out."""
-        url = f"{server.url}/chat/completions"
-        headers = {KEY_HEADER: turn.key, PROMPT_HEADER: turn.prompt}
-        body = body_of(self._model, turn)
+        """One attempt; sent again at once where the server says what to leave out or to lower."""
+        url = server.url + PATHS[self._api]
+        headers = {KEY_HEADER: turn.key, PROMPT_HEADER: turn.prompt, **server.headers}
+        body = body_of(self._model, turn, self._api)
+        may_shrink = turn.sampling.fit_context
         while True:
             sent = self._dialect.spoken(body)
             response = await self._wire.post(url, json.dumps(sent).encode(), headers)
@@ -124,6 +129,9 @@ class EndpointTransport:
             if isinstance(response, Stumble):
                 outcome = response
             elif self._dialect.learns_from(response.status, sent, response.content):
+                continue
+            elif may_shrink and (room := _room(response)):
+                body["max_tokens"], may_shrink = room, False
                 continue
             else:
                 outcome = self._read(server, response, sent)
@@ -154,11 +162,13 @@ class EndpointTransport:
             self._bar(server, status, detail)
         refused = refused_parameter(status, sent, response.content)
         if refused is not None and not server.has_answered():
-            flag = "stop" if refused == "stop" else f"--{refused}"  # `stop` is set in Python only
             raise EngineDown(
-                f"{server.url} does not take {refused} ({detail}); leave {flag} out, or go on "
+                f"{server.url} does not take {refused} ({detail}); leave --{refused} out, or go on "
                 f"without it by --dialect no_{refused}"
             )
+        overflow = overflow_of(status, response.content)
+        if overflow is not None and overflow.prompt is not None:
+            return Failure("prompt_too_long", detail)
         return Failure("request_refused", detail)
 
     def _bar(self, server: Server, status: int, detail: str) -> None:
@@ -221,6 +231,12 @@ class EndpointTransport:
             f"{urls} answered no request for {time.monotonic() - begun:.0f} s ({met}, the last "
             f"fault: {stumble.detail}); look at the server{mend}, then {_KEPT}"
         )
+
+
+def _room(response: Response) -> int:
+    """The tokens that a server has left for an answer, of a request that was too long; else 0."""
+    overflow = overflow_of(response.status, response.content)
+    return max(0, overflow.room) if overflow else 0
 
 
 def _is_own_fault(stumble: Stumble, server: Server, since: float) -> bool:

@@ -10,10 +10,12 @@ import contextlib
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pydantic
 
+from transforms.engines.completions import Api
 from transforms.engines.endpoint import Endpoint
 from transforms.engines.engine import Attempted, Turn
 from transforms.engines.hold import Hold, held
@@ -23,6 +25,8 @@ from transforms.errors import EngineDown
 
 MAX_NUM_SEQS = 256  # vLLM's own default differs by device; ours is passed, so that it is known
 _NO_KEY = "BEAM_SDG_NO_KEY"
+_BALANCED_ELSEWHERE = ("-external-lb", "-hybrid-lb", "--data-parallel-rank")
+_RANK_HEADER = "X-data-parallel-rank"  # vLLM gives the request to that replica
 _OURS = ("--host", "--port", "--uds", "--api-key", "--served-model-name", "--revision")
 
 
@@ -31,11 +35,14 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     model: its name on the hub, or a folder.
     revision: a branch, tag or commit of the hub's model.
-    args: any flags of `vllm serve`, as on its command line.
+    args: any flags of `vllm serve`, as on its command line. With `--data-parallel-size` all samples
+        of a prompt go to the same replica, whose prefix cache has it.
     gpus: which GPUs it gets, such as 0,1; "" leaves all that are visible to it. Engines on the same
         GPUs follow one another; only where they are named apart do they run side by side.
-    in_flight: requests under way at once; twice `--max-num-seqs` by default, so that the engine
-        always has the next one at hand.
+    api: chat completions, or text completions of the prompt as it is, for a model without a chat
+        template.
+    in_flight: requests under way at once; twice `--max-num-seqs` for each replica by default, so
+        that the engine always has the next one at hand.
     timeout_s: the longest one answer may take.
     start_timeout_s: the longest the engine may take to load.
     restarts: how often in a row it is started again after a crash.
@@ -52,6 +59,7 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
     start_timeout_s: float = pydantic.Field(1800.0, gt=0)
     restarts: int = pydantic.Field(2, ge=0)
     accelerator: str = ""
+    api: Api = "chat"
 
     @pydantic.field_validator("args")
     @classmethod
@@ -68,20 +76,30 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
     @pydantic.model_validator(mode="after")
     def _keeps_the_engine_full(self) -> "Vllm":
         if not self.in_flight:
-            object.__setattr__(self, "in_flight", 2 * self.max_num_seqs())
+            object.__setattr__(self, "in_flight", 2 * self.max_num_seqs() * self.replicas())
         return self
 
     def max_num_seqs(self) -> int:
-        """The most sequences that the engine works on at once."""
+        """The most sequences that one replica works on at once."""
+        return self._number(("--max-num-seqs",), MAX_NUM_SEQS)
+
+    def replicas(self) -> int:
+        """How many copies of the model vLLM spreads requests over; 1 where something else does."""
+        if any(flag in self.args.replace("_", "-") for flag in _BALANCED_ELSEWHERE):
+            return 1
+        return self._number(("--data-parallel-size", "-dp"), 1)
+
+    def _number(self, names: Sequence[str], default: int) -> int:
         flags = shlex.split(self.args.replace("=", " "))
         for flag, value in zip(flags, flags[1:], strict=False):
-            if flag.replace("_", "-") == "--max-num-seqs" and value.isdigit():
+            if flag.replace("_", "-") in names and value.isdigit():
                 return int(value)
-        return MAX_NUM_SEQS
+        return default
 
     def identity(self) -> str:
         """The model alone, as of an endpoint: its answers are the same wherever it is served."""
-        return f"model:{self.model}" + (f"@{self.revision}" if self.revision else "")
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"model:{self.model}{revision}" + (" as text" if self.api == "text" else "")
 
     def resource_hints(self) -> dict[str, str]:
         """The accelerator, for the inference step alone."""
@@ -196,13 +214,17 @@ class VllmTransport:
 
     def _connected(self, url: str) -> EndpointTransport:
         settings = self._settings
-        return Endpoint(
+        endpoint = Endpoint(
             url=f"{url}/v1",
             model=settings.model,
             key_env=_NO_KEY,
             in_flight=settings.in_flight,
             timeout_s=settings.timeout_s,
-        ).open()
+            api=settings.api,
+        )
+        replicas = settings.replicas()
+        ranks = [{_RANK_HEADER: str(rank)} for rank in range(replicas)] if replicas > 1 else [{}]
+        return endpoint.open(ranks)
 
     def _is_over(self) -> None:
         assert self._loop is not None

@@ -49,7 +49,7 @@ def test_an_empty_answer_stays_one():
 )  # fmt: skip
 def test_what_is_no_completion_says_how_it_begins(content):
     """Whatever it is, the error is a ValueError on one line."""
-    with pytest.raises(ValueError, match="^not a chat completion: "):
+    with pytest.raises(ValueError, match="^not a completion: "):
         reply_of(content)
 
 

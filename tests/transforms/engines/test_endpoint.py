@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import logging
 import time
@@ -19,12 +20,12 @@ from transforms.reading import Structured
 from transforms.records import NewProblemEvals
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-SCHEMA = Structured(NewProblemEvals).schema()
+CONSTRAINT = Structured(NewProblemEvals).constraint()
 
 
 def turn(seed: int = 1, prompt: str = "infinibyte/evals", **sampling: Any) -> Turn:
     messages = (Message("system", "you"), Message("user", "ask"))
-    return Turn(f"{seed:032x}", prompt, messages, Sampling(**sampling), seed, SCHEMA)
+    return Turn(f"{seed:032x}", prompt, messages, Sampling(**sampling), seed, CONSTRAINT)
 
 
 def completion(text: str, **message: Any) -> web.Response:
@@ -66,6 +67,7 @@ def asked_of(handlers: list[Handler | str], *turns: Turn, **settings: Any) -> li
 async def serve(servers: contextlib.AsyncExitStack, handler: Handler) -> str:
     app = web.Application()
     app.router.add_post("/v1/chat/completions", handler)
+    app.router.add_post("/v1/completions", handler)
     app.router.add_get("/v1/models", models)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
@@ -97,9 +99,58 @@ def test_the_body_says_all_that_decides_the_answer(monkeypatch):
     assert seen["model"] == "m"
     assert seen["messages"][1] == {"role": "user", "content": "ask"}
     assert (seen["seed"], seen["temperature"], seen["max_tokens"]) == (5, 0.5, 9)
-    assert seen["response_format"]["json_schema"]["schema"] == SCHEMA
+    assert seen["response_format"]["json_schema"]["schema"] == CONSTRAINT.schema
     assert seen["auth"] == "Bearer secret"
     assert "top_p" not in seen
+
+
+def test_text_completions_have_a_path_of_their_own():
+    """What comes back is read from where that API has it; its answers are stored apart."""
+
+    async def handler(request: web.Request) -> web.Response:
+        assert request.path == "/v1/completions"
+        said = (await request.json())["prompt"]
+        return web.json_response({"choices": [{"text": f"{said}!", "finish_reason": "stop"}]})
+
+    reply = asked(handler, turn(), api="text")[0].result
+    assert isinstance(reply, Reply)
+    assert reply.text == "you\n\nask!"
+    apis = {Endpoint(url="http://x/v1", model="m", api=api).identity() for api in ("chat", "text")}
+    assert len(apis) == 2
+
+
+def too_long(context: int, prompt: int) -> Handler:
+    """A server as vLLM has been: it refuses what prompt and answer may not have together."""
+
+    async def handler(request: web.Request) -> web.Response:
+        tokens = (await request.json())["max_tokens"]
+        if prompt + tokens <= context:
+            return completion(str(tokens))
+        said = (
+            f"'max_tokens' is too large: {tokens}. This model's maximum context length is {context}"
+            f" tokens and your request has {prompt} input tokens"
+        )
+        return web.json_response({"error": {"message": said}}, status=400)
+
+    return handler
+
+
+def test_a_prompt_that_leaves_too_little_room_is_a_failure_of_its_own():
+    """With the counts, in the server's words; and nothing is asked twice."""
+    failure = asked(too_long(1024, 300), turn(max_tokens=900))[0].result
+    assert isinstance(failure, Failure)
+    assert failure.reason == "prompt_too_long"
+    assert "1024" in failure.detail and "300 input tokens" in failure.detail
+
+
+def test_the_budget_is_lowered_to_what_the_prompt_leaves_where_that_is_asked_for():
+    """Unless it leaves nothing."""
+    reply = asked(too_long(1024, 300), turn(max_tokens=900, fit_context=True))[0].result
+    assert isinstance(reply, Reply)
+    assert reply.text == "724"
+    failure = asked(too_long(1024, 1024), turn(max_tokens=9, fit_context=True))[0].result
+    assert isinstance(failure, Failure)
+    assert failure.reason == "prompt_too_long"
 
 
 def test_a_reply_keeps_text_reasoning_and_usage():
@@ -429,7 +480,8 @@ def counted(handler: Handler) -> tuple[Handler, list[int]]:
 def test_requests_are_spread_over_the_servers():
     """Two servers get about half of the requests each, even one by one."""
     (first, ones), (second, twos) = (counted(scripted(lambda: completion("a"))) for _ in range(2))
-    asked_of([first, second], *map(turn, range(20)), in_flight=1)
+    turns = [dataclasses.replace(turn(n), messages=(Message("user", str(n)),)) for n in range(20)]
+    asked_of([first, second], *turns, in_flight=1)
     assert len(ones) == len(twos) == 10
 
 
@@ -693,5 +745,5 @@ def test_a_page_in_place_of_the_api_ends_the_run():
             await transport.close()
             await runner.cleanup()
 
-    with pytest.raises(EngineDown, match="not a chat completion: '<html>"):
+    with pytest.raises(EngineDown, match="not a completion: '<html>"):
         asyncio.run(run())

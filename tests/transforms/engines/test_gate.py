@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 
 from transforms.engines.gate import Gate
@@ -14,9 +15,12 @@ def gate_of(number: int, in_flight: int) -> tuple[Gate, list[Server]]:
     return Gate(servers, in_flight, Pace(None, None)), servers
 
 
+prompts = itertools.count()
+
+
 @contextlib.asynccontextmanager
-async def slot(gate: Gate) -> AsyncIterator[Server]:
-    held = await gate.enter(0)
+async def slot(gate: Gate, prompt: int | None = None) -> AsyncIterator[Server]:
+    held = await gate.enter(0, next(prompts) if prompt is None else prompt)
     try:
         yield held[0]
     finally:
@@ -84,3 +88,36 @@ def test_a_server_that_is_left_alone_is_gone_around():
             assert loop.time() >= resume_at
 
     asyncio.run(run())
+
+
+def test_samples_of_a_prompt_go_to_one_server():
+    """In whatever order prompts come, as long as it is not much busier than another."""
+    gate, servers = gate_of(4, 64)
+    seen: dict[int, set[str]] = {}
+
+    async def visit(prompt: int) -> None:
+        async with slot(gate, prompt) as server:
+            seen.setdefault(prompt, set()).add(server.url)
+            await asyncio.sleep(0)
+
+    async def run() -> None:
+        await asyncio.gather(*(visit(prompt) for prompt in range(16) for _ in range(4)))
+
+    asyncio.run(run())
+    assert all(len(urls) == 1 for urls in seen.values())
+    assert [server.sent for server in servers] == [16] * 4
+
+
+def test_a_prompt_with_many_samples_uses_all_servers():
+    """Its own is left for another where it has a few requests more."""
+    gate, servers = gate_of(2, 64)
+
+    async def visit() -> None:
+        async with slot(gate, 1):
+            await asyncio.sleep(0.01)
+
+    async def run() -> None:
+        await asyncio.gather(*(visit() for _ in range(64)))
+
+    asyncio.run(run())
+    assert min(server.sent for server in servers) >= 24

@@ -45,15 +45,15 @@ FREE_TEXT = "infinibyte/solution"
 
 def turn(prompt: str, seed: int) -> Turn:
     messages = tuple(Message(*message) for message in prompts.render(prompt, VARIABLES))
-    schema = READERS[prompt].schema() if prompt in READERS else None
-    return Turn("0" * 32, prompt, messages, Sampling(), seed, schema)
+    constraint = READERS[prompt].constraint() if prompt in READERS else None
+    return Turn("0" * 32, prompt, messages, Sampling(), seed, constraint)
 
 
 def further(first: Turn, answer: Reply) -> Turn:
     """The turn after an answer that could not be used."""
     again = Message("assistant", answer.text), Message("user", "That cannot be used.")
     return Turn(
-        "1" * 32, first.prompt, (*first.messages, *again), Sampling(), first.seed, first.schema
+        "1" * 32, first.prompt, (*first.messages, *again), Sampling(), first.seed, first.constraint
     )
 
 
@@ -278,7 +278,7 @@ def test_a_base_problem_may_use_the_words_of_the_prompt(text):
         tuple(Message(*each) for each in rendered),
         Sampling(),
         1,
-        first.schema,
+        first.constraint,
     )
     value = READERS[first.prompt].read(Rehearsal().outcome(asked).text)
     assert isinstance(value, NewProblemList)

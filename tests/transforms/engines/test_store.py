@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from transforms.engines.engine import Attempted, Failure, Reply
 from transforms.engines.store import SHARDS, AnswerStore, shard_of
 from transforms.errors import RunError
+from transforms.records import TokenLogprob
 from transforms.seeding import digest
 
 ASK = "evals"
 SHARD = 5
 KEYS = [digest("key", number) for number in range(6)]
 KEY, OTHER_KEY, THIRD_KEY = KEYS[:3]
+LOGPROB = st.floats(max_value=0, allow_nan=False, allow_infinity=False)
 REPLIES = st.builds(
     Reply,
     text=st.text(max_size=20),
@@ -25,6 +27,15 @@ REPLIES = st.builds(
     finish_reason=st.sampled_from(["stop", "length", "content_filter"]),
     prompt_tokens=st.integers(0, 10**6),
     completion_tokens=st.integers(0, 10**6),
+    logprobs=st.lists(
+        st.builds(
+            TokenLogprob,
+            st.text(max_size=3),
+            LOGPROB,
+            st.lists(st.tuples(st.text(max_size=3), LOGPROB), max_size=2).map(tuple),
+        ),
+        max_size=2,
+    ).map(tuple),
 )
 
 
