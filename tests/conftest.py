@@ -8,6 +8,7 @@ A test that needs something a machine may lack asks for it by fixture and is ski
     chromium   a browser that opens pages without a screen
     datasets   the library that trainers read datasets with, and the hub's client
     vllm       vLLM, for a GPU or for the CPU, and what makes a tiny model for it
+    worker-image    root, debootstrap and namespaces, to install a worker in a bare Debian
 """
 
 import importlib.util
@@ -56,6 +57,51 @@ def network() -> None:
         command = [*probe, "--retries=0", f"--dest={folder}", "rich"]
         if subprocess.run(command, capture_output=True, check=False).returncode:
             lacking("network", "pip reaches no package index")
+
+
+@pytest.fixture(scope="session")
+def debootstrap(network: None) -> str:
+    """What makes a bare Debian root, on a machine that lets us mount and enter one."""
+    if os.geteuid() != 0:
+        lacking("worker-image", "only root can install a worker in a bare Debian")
+    enter = ["unshare", "--mount", "--pid", "--fork", "true"]
+    if subprocess.run(enter, capture_output=True, check=False).returncode:
+        lacking("worker-image", "no namespaces can be made here")
+    found = shutil.which("debootstrap")
+    return found or lacking("worker-image", "debootstrap is not installed")
+
+
+@pytest.fixture(scope="session")
+def shipped() -> set[str]:
+    """Every file that the product needs, as git knows it."""
+    packages = ("beam_sdg", "transforms", "sandbox", "prompts")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *packages],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return {path for path in listed.stdout.splitlines() if (ROOT / path).exists()}
+
+
+@pytest.fixture(scope="session")
+def source(shipped: set[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project without what building leaves behind."""
+    copy = tmp_path_factory.mktemp("source")
+    for path in [*shipped, "pyproject.toml", "setup.py", "README.md", "LICENSE"]:
+        (copy / path).parent.mkdir(parents=True, exist_ok=True)
+        (copy / path).write_bytes((ROOT / path).read_bytes())
+    return copy
+
+
+@pytest.fixture(scope="session")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir"]
+    done = subprocess.run(
+        [*command, str(folder), str(source)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return next(folder.glob("*.whl"))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import zipfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.portability.stager import Stager
@@ -18,50 +17,21 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("beam_sdg", "transforms", "sandbox", "prompts")
 
 
-def shipped() -> set[str]:
-    """Every file that the product needs, as git knows it."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *PACKAGES],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return {path for path in listed.stdout.splitlines() if (ROOT / path).exists()}
-
-
 def run(*command: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         list(map(str, command)), capture_output=True, text=True, check=False, **kwargs
     )
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project without what building leaves behind."""
-    copy = tmp_path_factory.mktemp("source")
-    for path in [*shipped(), "pyproject.toml", "setup.py", "README.md", "LICENSE"]:
-        (copy / path).parent.mkdir(parents=True, exist_ok=True)
-        (copy / path).write_bytes((ROOT / path).read_bytes())
-    return copy
-
-
-@pytest.fixture(scope="module")
-def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    done = run(
-        sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source
-    )
-    assert done.returncode == 0, done.stderr
-    return next(folder.glob("*.whl"))
-
-
-def test_the_wheel_holds_every_file_of_the_four_packages(wheel):
+def test_the_wheel_holds_every_file_of_the_four_packages(wheel, shipped):
     """Templates, samples and type markers too, and nothing that belongs elsewhere."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert shipped() <= names
+    assert shipped <= names
     assert {name.split("/")[0] for name in names} == {*PACKAGES, "beam_sdg-0.1.0.dist-info"}
 
 
-def test_beam_stages_a_source_distribution_with_every_file(source, tmp_path):
+def test_beam_stages_a_source_distribution_with_every_file(source, shipped, tmp_path):
     """What `--setup_file` sends to workers holds templates and all modules."""
     options = PipelineOptions(["--setup_file", str(source / "setup.py")])
     resources = Stager.create_job_resources(options, str(tmp_path))
@@ -70,7 +40,7 @@ def test_beam_stages_a_source_distribution_with_every_file(source, tmp_path):
     [archive] = [payload.path for payload in payloads if payload.path.endswith(".tar.gz")]
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
-    assert shipped() <= names
+    assert shipped <= names
 
 
 def test_the_wheel_runs_the_demo_in_a_clean_environment(wheel, tmp_path, network):
