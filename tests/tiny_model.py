@@ -1,4 +1,6 @@
-"""A chat model of 140,000 random weights, with a tokenizer trained on the spot: real, and useless.
+"""A chat model of 200,000 random weights, with a tokenizer trained on the spot: real, and useless.
+
+Its strings are short, so that what it is made to write as JSON has an end.
 
 python -m tests.tiny_model FOLDER
 """
@@ -13,7 +15,11 @@ CHAT_TEMPLATE = (
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
-def make(folder: Path, hidden: int = 64, layers: int = 2, text: str = "") -> Path:
+PROMPTS = Path(__file__).parents[1] / "prompts"
+QUOTE_LOGIT = 4.0
+
+
+def make(folder: Path, hidden: int = 64, layers: int = 2) -> Path:
     """Save the model as the hub would have it: weights, configuration, tokenizer, template."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -24,9 +30,9 @@ def make(folder: Path, hidden: int = 64, layers: int = 2, text: str = "") -> Pat
     trained.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=512, special_tokens=[*SPECIAL], initial_alphabet=alphabet, show_progress=False
+        vocab_size=1024, special_tokens=[*SPECIAL], initial_alphabet=alphabet, show_progress=False
     )
-    trained.train_from_iterator([text or __doc__ or ""], trainer)
+    trained.train_from_iterator(map(Path.read_text, sorted(PROMPTS.rglob("*.jinja"))), trainer)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=trained, eos_token="<|im_end|>", pad_token="<|endoftext|>"
     )
@@ -42,9 +48,14 @@ def make(folder: Path, hidden: int = 64, layers: int = 2, text: str = "") -> Pat
         max_position_embeddings=4096,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,
     )
-    Qwen2ForCausalLM(config).save_pretrained(folder)
+    model = Qwen2ForCausalLM(config)
+    with torch.no_grad():  # one dimension is the same for every token, and makes the quote likely
+        model.model.embed_tokens.weight[:, 0] = 0.5
+        model.lm_head.weight[:, 0] = 0
+        model.lm_head.weight[tokenizer.convert_tokens_to_ids('"'), 0] = QUOTE_LOGIT / hidden**0.5
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
