@@ -186,12 +186,13 @@ def _on_the_hub(model: str, revision: str | None) -> ModelFiles:
     try:
         import huggingface_hub
         from huggingface_hub import constants, errors
+        from huggingface_hub.utils import disable_progress_bars
     except ImportError as error:
         raise UsageError(
             f"{model} is looked at with the hub's client, which is not installed; "
             "pip install 'beam-sdg[hub]', or give a folder"
         ) from error
-    huggingface_hub.utils.disable_progress_bars()
+    disable_progress_bars()
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)
     if constants.HF_HUB_OFFLINE:

@@ -4,7 +4,7 @@ The names are those of vLLM 0.32, for `--tool-call-parser` and `--reasoning-pars
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from beam_sdg.model_check.finding import Finding
 from beam_sdg.model_check.model import Model
@@ -15,12 +15,14 @@ from beam_sdg.model_check.vllm_names import VllmNames
 class Format:
     """A parser, the marks that a template for it has, and parsers that read the same.
 
-    model_type: that of config.json, where marks alone do not tell.
+    reads: a variable that the template reads, and model_type: that of config.json, where marks
+        alone do not tell.
     """
 
     parser: str
     marks: tuple[str, ...]
     equal: tuple[str, ...] = ()
+    reads: str = ""
     model_type: str = ""
 
 
@@ -48,6 +50,7 @@ TOOL_FORMATS = (
     Format("llama3_json", ("<|python_tag|>",), equal=("llama4_json",)),
     Format("llama3_json", ("<|start_header_id|>", '"parameters"'), equal=("llama4_json",)),
     Format("jamba", ("<tool_calls>",)),
+    Format("kimi_k2", ("<|im_middle|>",)),
     Format("hermes", ("<tool_call>",), equal=("qwen3_json",)),
 )
 REASONING_FORMATS = (
@@ -58,31 +61,42 @@ REASONING_FORMATS = (
     Format("gemma4", ("<|channel>",)),
     Format("cohere_command3", ("<|START_THINKING|>",), equal=("cohere_command4",)),
     Format("minimax_m2", ("<minimax:tool_call>", "</think>"), equal=("minimax_m2_append_think",)),
-    Format("kimi_k2", ("<|tool_calls_section_begin|>", "</think>")),
+    Format("kimi_k2", ("<|im_middle|>", "</think>")),
     Format("glm45", ("<arg_key>", "</think>"), equal=("glm47",)),
     Format("olmo3", ("<function_calls>", "think>")),
-    Format("deepseek_v3", ("<｜Assistant｜>", "thinking", "</think>")),
-    Format("nemotron_v3", ("enable_thinking", "</think>"), model_type="nemotron_h"),
-    Format("qwen3", ("enable_thinking", "</think>"), equal=("deepseek_r1",)),
+    Format("deepseek_v3", ("<｜Assistant｜>", "</think>"), reads="thinking"),
+    Format("nemotron_v3", ("</think>",), reads="enable_thinking", model_type="nemotron_h"),
+    Format("qwen3", ("</think>",), equal=("deepseek_r1",), reads="enable_thinking"),
     Format("deepseek_r1", ("</think>",), equal=("qwen3",)),
 )
 
 
-def fitting(formats: Sequence[Format], template: str, model_type: str = "") -> Format | None:
+def fitting(
+    formats: Sequence[Format], template: str, reads: Set[str] = frozenset(), model_type: str = ""
+) -> Format | None:
     """The first format whose marks the template has."""
     for known in formats:
-        if all(mark in template for mark in known.marks) and known.model_type in ("", model_type):
+        fits = all(mark in template for mark in known.marks)
+        if fits and known.reads in ("", *reads) and known.model_type in ("", model_type):
             return known
     return None
 
 
 def check_formats(
-    model: Model, template: str, takes_tools: bool, known: VllmNames | None
+    model: Model, template: str, reads: Set[str], takes_tools: bool, known: VllmNames | None
 ) -> Iterator[Finding]:
-    """Which parsers fit the template, and whether those that are asked for do."""
+    """Which parsers fit the template, and whether those that are asked for do.
+
+    Args:
+        model: the flags are from here.
+        template: its text.
+        reads: the variables that it reads.
+        takes_tools: whether it shows tools to the model.
+        known: the parsers that there are.
+    """
     kind = str(model.config.get("model_type", ""))
-    tools = fitting(TOOL_FORMATS, template, kind) if takes_tools else None
-    reasoning = fitting(REASONING_FORMATS, template, kind)
+    tools = fitting(TOOL_FORMATS, template, reads, kind) if takes_tools else None
+    reasoning = fitting(REASONING_FORMATS, template, reads, kind)
     has = known.tool_parsers if known else None
     yield from _compared(model, "tools", "--tool-call-parser", tools, has)
     if tools is None and takes_tools and "--tool-call-parser" not in model.flags:

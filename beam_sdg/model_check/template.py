@@ -77,8 +77,8 @@ class Template:
             jinja2.TemplateError, TypeError, ValueError, LookupError: the template's own.
         """
         messages = [{"role": role, "content": content} for role, content in turns]
-        template = _ENVIRONMENT.from_string(self.text)
-        return template.render(messages=messages, **self.tokens, **variables)
+        given = {"tools": None, "documents": None, "add_generation_prompt": False, **variables}
+        return _ENVIRONMENT.from_string(self.text).render(messages=messages, **self.tokens, **given)
 
 
 _FAULTS = (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError)
@@ -128,7 +128,7 @@ def check_template(model: Model, known: VllmNames | None) -> Iterator[Finding]:
     yield _system(template)
     yield from _arguments(template)
     yield from _turn_end(model, template)
-    yield from check_formats(model, text, takes_tools, known)
+    yield from check_formats(model, text, template.reads, takes_tools, known)
 
 
 def _found(model: Model) -> tuple[str, str]:
@@ -216,12 +216,8 @@ def _turn_end(model: Model, template: Template) -> Iterator[Finding]:
 
     Where it is not, the model writes the template's mark and goes on, up to the limit.
     """
-    try:
-        rendered = template.render(("user", _USER), ("assistant", _ANSWER))
-    except _FAULTS:
-        return
-    _, shown, after = rendered.rpartition(_ANSWER)
-    if not shown:
+    after = _after_an_answer(template)
+    if after is None:
         return
     ends, unknown = _ends(model)
     if not ends:
@@ -239,6 +235,19 @@ def _turn_end(model: Model, template: Template) -> Iterator[Finding]:
         )
         mend = "answers may run on; put that token's id into eos_token_id of generation_config.json"
         yield Finding("warning", "end of turn", f"{text}: {mend}")
+
+
+def _after_an_answer(template: Template) -> str | None:
+    """What follows an answer: at the end of a chat, or if that is nothing, before the next turn."""
+    turns = [("user", _USER), ("assistant", _ANSWER), ("user", _USER)]
+    try:
+        for count in (2, 3):
+            _, shown, after = template.render(*turns[:count]).rpartition(_ANSWER)
+            if shown and after.strip():
+                return after
+    except _FAULTS:
+        return None
+    return "" if shown else None
 
 
 def _ends(model: Model) -> tuple[list[str], list[int]]:
