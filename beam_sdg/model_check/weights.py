@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from beam_sdg.model_check.finding import Finding
 from beam_sdg.model_check.model import Model
@@ -79,17 +80,25 @@ def check_weights(model: Model) -> Iterator[Finding]:
         yield from _check_sharded_state(model, names)
 
 
-def weight_files(model: Model) -> tuple[str, Sequence[str]]:
-    """What kind of files vLLM would load, and which: it prefers safetensors to pickles."""
+class Weights(NamedTuple):
+    """The files that vLLM would load, and of which kind they are."""
+
+    kind: Literal["safetensors", "sharded state", "pickles"]
+    names: Sequence[str]
+
+
+def weight_files(model: Model) -> Weights:
+    """The files of the weights: safetensors where there are any, for vLLM prefers them."""
     top = [name for name in model.files.sizes if "/" not in name]
     tensors = [name for name in top if name.endswith(".safetensors")]
     if sharded := [name for name in tensors if _SHARDED_STATE.fullmatch(name)]:
-        return "sharded state", sharded
+        return Weights("sharded state", sharded)
     if whole := [name for name in tensors if not name.startswith("consolidated")]:
-        return "safetensors", whole
+        return Weights("safetensors", whole)
     if tensors:
-        return "safetensors", tensors
-    return "pickles", [n for n in top if n.endswith((".bin", ".pt")) and n not in _NO_WEIGHTS]
+        return Weights("safetensors", tensors)
+    pickles = [n for n in top if n.endswith((".bin", ".pt")) and n not in _NO_WEIGHTS]
+    return Weights("pickles", pickles)
 
 
 def _expected(model: Model, names: Sequence[str]) -> Sequence[str]:

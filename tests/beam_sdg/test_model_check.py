@@ -666,76 +666,88 @@ def hub(model: Path) -> Iterator[Hub]:
     server.server_close()
 
 
-@pytest.fixture
-def check(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The command in a process of its own, whose hub is at a URL."""
+LOOK = """
+import json, sys
+from beam_sdg.model_check import check_model
+from transforms.errors import SdgError
 
-    def check(url: str, *flags: str, **variables: str) -> subprocess.CompletedProcess[str]:
+for written in sys.argv[1:]:
+    name, _, revision = written.partition("@")
+    try:
+        findings = check_model(name, revision)
+        print(json.dumps([" ".join((f.level, f.about, f.text)) for f in findings]))
+    except SdgError as error:
+        print(json.dumps(f"{type(error).__name__} {error}"))
+"""
+COMMIT = "c" * 40
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> Callable[..., list[Any]]:
+    """What is said of models in a process of its own, whose hub is at a URL."""
+
+    def look(url: str, *models: str, **variables: str) -> list[Any]:
         environment = {name: os.environ[name] for name in os.environ if not name.startswith("HF_")}
         settings = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "home"), **variables}
-        return subprocess.run(
-            [sys.executable, "-m", "beam_sdg", "model", "check", *flags],
+        done = subprocess.run(
+            [sys.executable, "-c", LOOK, *models],
             env={**environment, **settings},
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,
         )
+        assert (done.returncode, done.stderr) == (0, "")
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
-    return check
+    return look
 
 
-def test_a_model_of_the_hub_is_looked_at_without_its_weights(hub, check):
+def test_a_model_of_the_hub_is_looked_at_without_its_weights(hub, look):
     """Names, sizes and small files at one commit; what was not downloaded is not called whole."""
-    done = check(hub.url, "org/model")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "ok       weights      2 files on the hub, none empty; not downloaded" in done.stdout
-    assert "ok       size         7.62 billion parameters" in done.stdout
-    assert "on GPUs 14.2 GiB for the weights alone" in done.stdout
-    assert "ok       end of turn  <|im_end|>" in done.stdout
+    [lines] = look(hub.url, "org/model")
+    assert "ok weights 2 files on the hub, none empty; not downloaded" in lines
+    [size] = [line for line in lines if line.startswith("ok size")]
+    assert "7.62 billion parameters" in size
+    assert "on GPUs 14.2 GiB for the weights alone" in size
+    assert "ok end of turn <|im_end|>, which ends an answer in vLLM too" in lines
     read = {path.rpartition("/")[2] for path in hub.asked if "/resolve/" in path}
     assert read == {
         *("config.json", "generation_config.json", "tokenizer_config.json"),
         "model.safetensors.index.json",
     }
     (hub.folder / SHARD).unlink()
-    done = check(hub.url, "org/model", "--revision=main")
-    assert done.returncode == 3
-    assert f"1 of 2 files is not there: {SHARD}" in done.stdout
+    [lines] = look(hub.url, "org/model@main")
+    assert f"missing weights 1 of 2 files is not there: {SHARD}" in lines
 
 
-def test_what_the_hub_refuses_is_one_line_that_says_the_mend(hub, check):
+def test_what_the_hub_refuses_is_one_line_that_says_the_mend(hub, look):
     """A name, a revision, terms that were not accepted, a network that is not there."""
-    refused = [
-        (("org/closed",), "the hub has no model org/closed, or it is private; check the name, or"),
-        (
-            ("org/gated",),
-            "org/gated is gated; accept its terms at https://huggingface.co/org/gated",
-        ),
-        (("org/model", "--revision=v9"), "the model org/model has no revision 'v9'; name a branch"),
-    ]
-    for flags, message in refused:
-        done = check(hub.url, *flags)
-        assert (done.returncode, done.stdout) == (3, "")
-        [line] = done.stderr.splitlines()
-        assert message in line
-    done = check("http://127.0.0.1:9", "org/model")
-    assert done.returncode == 3
-    [line] = done.stderr.splitlines()
-    assert "cannot look at org/model on http://127.0.0.1:9: " in line
+    closed, gated, revision = look(hub.url, "org/closed", "org/gated", "org/model@v9")
+    assert closed == (
+        "InputError the hub has no model org/closed, or it is private; check the name, or set "
+        "HF_TOKEN to a token that may read it"
+    )
+    assert gated == (
+        "InputError org/gated is gated; accept its terms at https://huggingface.co/org/gated, then "
+        "set HF_TOKEN to a token of that account"
+    )
+    assert revision == (
+        "InputError the model org/model has no revision 'v9'; name a branch, a tag or a commit"
+    )
+    [unreached] = look("http://127.0.0.1:9", "org/model")
+    assert unreached.startswith("InputError cannot look at org/model on http://127.0.0.1:9: ")
 
 
-def test_offline_the_hubs_cache_is_looked_at(hub, check):
+def test_offline_the_hubs_cache_is_looked_at(hub, look):
     """What is not in it is missing; a model that is not in it at all is an error."""
-    commit = f"--revision={'c' * 40}"
-    check(hub.url, "org/model", commit)
-    done = check("http://127.0.0.1:9", "org/model", commit, HF_HUB_OFFLINE="1")
-    assert done.returncode == 3
-    assert "missing  weights      none: neither *.safetensors nor *.bin" in done.stdout
-    assert "ok       template     tokenizer_config.json takes system messages" in done.stdout
-    done = check("http://127.0.0.1:9", "org/other", HF_HUB_OFFLINE="1")
-    [line] = done.stderr.splitlines()
-    assert "org/other is not in the hub's cache" in line
+    look(hub.url, f"org/model@{COMMIT}")
+    cached, other = look(
+        "http://127.0.0.1:9", f"org/model@{COMMIT}", "org/other", HF_HUB_OFFLINE="1"
+    )
+    assert any(line.startswith("missing weights none: neither *.safe") for line in cached)
+    assert "ok template tokenizer_config.json takes system messages" in cached
+    assert other.startswith("InputError org/other is not in the hub's cache, ")
 
 
 def test_findings_are_plain_where_nobody_watches(model, capsys):
