@@ -9,7 +9,9 @@ from pathlib import Path
 import rich.console
 
 from beam_sdg.launch import launch
-from beam_sdg.options import parse_flags
+from beam_sdg.model_check import check_model, print_findings
+from beam_sdg.models import ModelSettings
+from beam_sdg.options import Parser, parse_flags
 from beam_sdg.preview import dry_run, preview
 from beam_sdg.publish import read_manifest
 from beam_sdg.recipes import RECIPES, recipe_of
@@ -26,6 +28,7 @@ usage: beam-sdg RECIPE [--flag=value …]           make a dataset (RECIPE --hel
        beam-sdg show DIR ID                       one row's way through every stage
        beam-sdg report DIR                        what came out of a run and what was lost
        beam-sdg recipes                           the recipes there are
+       beam-sdg model check MODEL [--flag=value]  a model, looked at before vLLM serves it
 
 RECIPE is a name or the path of a Python file that holds one. With --debug, a command shows
 tracebacks and logs.
@@ -129,6 +132,23 @@ def _recipes(arguments: Sequence[str], console: rich.console.Console) -> None:
             console.print(f"  --mode {mode:17}{' '.join(flags)}")
 
 
+def _model(arguments: Sequence[str], console: rich.console.Console) -> None:
+    if not arguments or arguments[0] != "check":
+        raise UsageError("model takes check and a model: beam-sdg model check MODEL")
+    parser = Parser(
+        prog="beam-sdg model check",
+        description="look at a model before a run: nothing is loaded, no weights are downloaded",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="MODEL", help="a folder, or a name on the hub")
+    for name in ("revision", "vllm_args"):
+        described = ModelSettings.model_fields[name].description
+        parser.add_argument(f"--{name}", default="", metavar="VALUE", help=described)
+    given = parser.parse_args(arguments[1:])
+    findings = check_model(given.model, given.revision, given.vllm_args)
+    print_findings(console, given.model, findings)
+
+
 def _nothing_in(output: str) -> UsageError:
     if Path(output, ".work").is_dir():
         return UsageError(f"{output} holds an unfinished run; run its command again")
@@ -142,6 +162,7 @@ def _progress() -> rich.console.Console:
 
 Command = Callable[[Sequence[str], rich.console.Console], None]
 COMMANDS: Mapping[str, Command] = {
+    "model": _model,
     "preview": _preview,
     "recipes": _recipes,
     "report": _report,

@@ -69,7 +69,7 @@ class Invocation:
     beam: PipelineOptions
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Raises what argparse would print before it ends the process."""
 
     def error(self, message: str) -> NoReturn:
@@ -112,8 +112,8 @@ def parse_flags(recipe: Recipe, argv: Sequence[str], prog: str) -> Invocation:
     )
 
 
-def _parser(recipe: Recipe, prog: str) -> tuple[_Parser, tuple[type[pydantic.BaseModel], ...]]:
-    parser = _Parser(
+def _parser(recipe: Recipe, prog: str) -> tuple[Parser, tuple[type[pydantic.BaseModel], ...]]:
+    parser = Parser(
         prog=prog,
         description=recipe.summary,
         epilog="--debug shows tracebacks and logs. Every other flag goes to Apache Beam, such as "
@@ -220,7 +220,7 @@ def _plain(annotation: Any, value: Any) -> Any:
 
 
 def _refuse_unknown(flags: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    beam_parser = _Parser(add_help=False, allow_abbrev=False)
+    beam_parser = Parser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(beam_parser)  # type: ignore[arg-type]
     _, unknown = beam_parser.parse_known_args(flags)
