@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 import pydantic
 
+from transforms.engines.usage import Meter
+
 # Sent with every request: which answer it is for, for logs, and which prompt it renders.
 KEY_HEADER, PROMPT_HEADER = "X-Request-Id", "X-Beam-SDG-Prompt"
 
@@ -113,6 +115,10 @@ class Transport(Protocol):
         Raises:
             EngineDown: no request can succeed now.
         """
+        ...
+
+    def meter(self) -> Meter | None:
+        """What sees how well the engine is used; None of one that does not tell."""
         ...
 
     async def close(self) -> None:
