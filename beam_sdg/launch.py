@@ -28,7 +28,10 @@ from beam_sdg.publish import (
 from beam_sdg.recipes.recipe import Context, stages_of
 from beam_sdg.report import gather, print_report, write_report
 from beam_sdg.runs import Run, Stage, StageManifest, code_hash
+from beam_sdg.serving import served
 from transforms.codec import arrow_schema
+from transforms.engines.store import AnswerStore
+from transforms.engines.vllm import Vllm
 from transforms.errors import RunError, UsageError
 from transforms.seeding import digest
 
@@ -142,9 +145,15 @@ class Launch:
     def _asked(self, stage: Stage) -> Asked:
         assert stage.ask is not None
         models = self.context.models_of(stage.name)
+        engine = stage.ask.engine
+        revision = engine.revision if isinstance(engine, Vllm) else ""
+        usages = AnswerStore(self.context.store, stage.name).engines()
+        of_it = (one for one in usages if (one.model, one.revision) == (engine.model, revision))
         return Asked(
-            model=stage.ask.engine.model,
-            engine=stage.ask.engine.identity(),
+            model=engine.model,
+            engine=engine.identity(),
+            revision=revision,
+            served=served(of_it),
             sampling=stage.ask.sampling.chosen(),
             price_in=models.price_in,
             price_out=models.price_out,
@@ -181,7 +190,7 @@ def launch(
         manifest = prepared.manifest(stages).model_copy(update={"files": files})
         figures = gather(manifest, output)
         write_report(figures, output)
-        write_manifest(manifest, output)
+        write_manifest(figures.manifest, output)
     print_report(console, figures, output)
     if not figures.data.rows:
         raise RunError(

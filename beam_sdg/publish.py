@@ -18,6 +18,7 @@ from apache_beam.io.filesystems import FileSystems
 from beam_sdg.columns import Column
 from beam_sdg.formats import FileFormat, sha256, write_file
 from beam_sdg.runs import Run, StageManifest
+from beam_sdg.serving import Served
 from beam_sdg.shards import shard_path, write_whole
 from beam_sdg.version import __version__
 from transforms.codec import arrow_schema
@@ -37,11 +38,19 @@ class DataFile(pydantic.BaseModel, frozen=True):
 
 
 class Asked(pydantic.BaseModel, frozen=True):
-    """How a stage asks: its model, engine and sampling, and US dollars per million tokens."""
+    """How a stage asks: its model, engine and sampling, and US dollars per million tokens.
+
+    `revision` is as given. `served` are the engines that this program ran for it, by all that the
+    store holds of the model at that revision. `cached_share` is that of prompt tokens which servers
+    had from an earlier request, by the stored answers; None where no server tells.
+    """
 
     model: str
     engine: str
     sampling: dict[str, Any]
+    revision: str = ""
+    served: tuple[Served, ...] = ()
+    cached_share: float | None = None
     price_in: float | None = None
     price_out: float | None = None
 
@@ -71,6 +80,13 @@ class RunManifest(pydantic.BaseModel, frozen=True):
     prompts: str = ""
     summary: str = ""
     citation: str = ""
+
+    def model_of(self, stage: str) -> str:
+        """The model that a stage asked, at its revision."""
+        asked = self.asks.get(stage)
+        if asked is None:
+            return self.model
+        return f"{asked.model} at {asked.revision}" if asked.revision else asked.model
 
     def paths(self, folder: str) -> list[str]:
         """The files of `data` or `rejects`, relative to the output folder."""

@@ -109,6 +109,24 @@ def gather_asked(
     ]
 
 
+def with_cached_shares(
+    asks: Mapping[str, Asked], figures: Iterable[AskFigures]
+) -> dict[str, Asked]:
+    """What was asked, with the shares of cached tokens by its answers, where they are known.
+
+    Nothing cached is a figure of an engine of ours, which tells; of another server it may be
+    silence.
+    """
+    found = {(one.stage, one.model): one for one in figures}
+    told = dict(asks)
+    for stage, asked in asks.items():
+        of_it = found.get((stage, asked.model))
+        if of_it is not None and of_it.total_in and (of_it.cached or asked.served):
+            share = round(of_it.cached / of_it.total_in, 4)
+            told[stage] = asked.model_copy(update={"cached_share": share})
+    return told
+
+
 def _figures(
     stage: str, model: str, ledger: _Ledger, asked: Asked | None, corrections: int
 ) -> AskFigures:

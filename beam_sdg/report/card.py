@@ -21,7 +21,7 @@ from transforms.records import Reject
 
 REHEARSED = "rehearsal"
 _FLAGS = {"chat_template_kwargs": "chat_template_args"}  # of settings that the API calls otherwise
-_LEDGER = ("asked", "tokens", "cost")
+_LEDGER = ("asked", "tokens", "engines", "cost")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 # Identifiers of licences that the hub knows, of those that datasets commonly have.
 _LICENCES = {

@@ -9,7 +9,7 @@ from typing import Any
 from beam_sdg.columns import Column, columns_of
 from beam_sdg.formats import read_rows, read_schema
 from beam_sdg.publish import RunManifest
-from beam_sdg.report.asked import AskFigures, gather_asked
+from beam_sdg.report.asked import AskFigures, gather_asked, with_cached_shares
 from beam_sdg.report.data import PROVENANCE, DataFigures, gather_data
 from transforms.engines.store import AnswerStore
 
@@ -55,7 +55,7 @@ class Figures:
 
 
 def gather(manifest: RunManifest, output: str) -> Figures:
-    """The facts of the run in `output`.
+    """The facts of the run in `output`; its manifest with what the store adds to it.
 
     Cost: one reading of the data and of the answer store, a row in memory at a time.
 
@@ -66,7 +66,7 @@ def gather(manifest: RunManifest, output: str) -> Figures:
     columns = manifest.columns or (columns_of(read_schema(data[0])) if data else ())
     figures = gather_data(columns, data)
     store = str(Path(output, manifest.store))
-    asked = (
+    asked = tuple(
         figure
         for stage in manifest.stages
         for figure in gather_asked(
@@ -77,10 +77,10 @@ def gather(manifest: RunManifest, output: str) -> Figures:
         )
     )
     return Figures(
-        manifest=manifest,
+        manifest=manifest.model_copy(update={"asks": with_cached_shares(manifest.asks, asked)}),
         columns=columns,
         data=figures,
-        asked=tuple(asked),
+        asked=asked,
         examples=_examples(data, columns),
         rejects=_first_rejects(manifest, output),
     )

@@ -1,12 +1,17 @@
 """The facts as tables: terminal, page and card render these same ones."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from beam_sdg.report.asked import AskFigures
 from beam_sdg.report.figures import Figures
 from beam_sdg.report.shown import counted, dollars, line, measured, share
 from beam_sdg.report.spread import Spread
+
+_ENGINES_NOTE = (
+    "Of vLLM that was run here, whoever asked it meanwhile: prompt tokens found in its prefix "
+    "cache; requests that it ran on average, how many it has room for, and the one by the other."
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,6 +97,13 @@ def tables(figures: Figures) -> list[Table]:
             tuple(_tokens(figures)),
         ),
         Table(
+            "engines",
+            "Engines",
+            " ".join((_ENGINES_NOTE, *hints(figures))),
+            ("stage", "prefix hits", "running", "of", "used", "tokens/s"),
+            tuple(_engines(figures)),
+        ),
+        Table(
             "cost",
             "Cost",
             "US dollars for all tokens above, at the prices given for a million.",
@@ -100,6 +112,16 @@ def tables(figures: Figures) -> list[Table]:
         ),
     )
     return [table for table in every if table.rows]
+
+
+def hints(figures: Figures) -> list[str]:
+    """What to change about engines that were not used well, where that is known."""
+    return [
+        f"{stage}: {hint}."
+        for stage, asked in figures.manifest.asks.items()
+        for one in asked.served
+        if (hint := one.hint())
+    ]
 
 
 def asked_of(asked: AskFigures, figures: Figures) -> str:
@@ -154,6 +176,33 @@ def _tokens(figures: Figures) -> Iterator[Row]:
             if spread is not None and of_them:
                 found = (f"– {part}", measured(of_them), share(of_them / spread.total), "", "")
                 yield Row("", found)
+
+
+def _engines(figures: Figures) -> Iterator[Row]:
+    told: list[str] = []
+    for stage, asked in figures.manifest.asks.items():
+        for one in asked.served:
+            yield Row(
+                stage,
+                (
+                    _known(one.prefix_cache_hit_rate, share),
+                    _known(one.running, measured),
+                    counted(one.slots),
+                    _known(one.utilisation, share),
+                    _known(one.tokens_per_s, measured),
+                ),
+            )
+            revision = f"revision {asked.revision}" if asked.revision else ""
+            commit = f"commit {one.commit}" if one.commit else ""
+            engine = f"{one.engine} {one.version}".strip()
+            about = [part for part in (engine, asked.model, revision, commit, one.args) if part]
+            if about != told:
+                yield from (Row(line(part), ("",) * 5, part=True) for part in about)
+            told = about
+
+
+def _known(figure: float | None, written: Callable[[float], str]) -> str:
+    return "" if figure is None else written(figure)
 
 
 def _cost(figures: Figures) -> Iterator[Row]:

@@ -10,7 +10,7 @@ import rich.text
 
 from beam_sdg.report.figures import Figures
 from beam_sdg.report.shown import counted
-from beam_sdg.report.tables import Table, tables
+from beam_sdg.report.tables import Table, hints, tables
 
 _LONG_NAME = 26
 _WIDTH = 100
@@ -25,6 +25,8 @@ def print_report(console: rich.console.Console, figures: Figures, output: str) -
     )
     for table in tables(figures):
         console.print(_drawn(table))
+    for hint in hints(figures):
+        _say(console, hint)
     if figures.rejected:
         duplicates = figures.rejected_duplicates
         of_them = f" ({counted(duplicates)} duplicates)" if duplicates else ""

@@ -8,12 +8,14 @@ they try again, the others keep the server busy.
 """
 
 import asyncio
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 from transforms.engines.engine import Attempted, Engine, Transport, Turn
+from transforms.engines.usage import EngineUsage, Meter
 
 T = TypeVar("T")
 Job = Callable[[], Coroutine[Any, Any, T]]
@@ -37,15 +39,21 @@ class Client:
         """Answer one turn as soon as the engine has room for it."""
         return await self._transport.complete(turn)
 
-    def run_window(self, jobs: Sequence[Job[T]]) -> list[T]:
+    def run_window(
+        self, jobs: Sequence[Job[T]], note: Callable[[EngineUsage], object] = lambda usage: None
+    ) -> list[T]:
         """Run all jobs and return their results in order; blocks the calling thread.
+
+        `note` is called on the event loop with what an engine told of itself meanwhile.
 
         Memory is that of the results: a job's coroutine is made when its turn comes.
 
         Raises:
             Whatever a job raised first; the others are cancelled.
         """
-        future = asyncio.run_coroutine_threadsafe(_run_window(jobs, self._workers), _event_loop())
+        future = asyncio.run_coroutine_threadsafe(
+            _observed(self._transport.meter(), jobs, self._workers, note), _event_loop()
+        )
         try:
             return future.result()
         except BaseException:
@@ -55,6 +63,13 @@ class Client:
 
 def _close(transport: Transport) -> None:
     asyncio.run_coroutine_threadsafe(transport.close(), _event_loop())
+
+
+async def _observed(
+    meter: Meter | None, jobs: Sequence[Job[T]], workers: int, note: Callable[[EngineUsage], object]
+) -> list[T]:
+    async with meter.window(note) if meter is not None else contextlib.nullcontext():
+        return await _run_window(jobs, workers)
 
 
 async def _run_window(jobs: Sequence[Job[T]], workers: int) -> list[T]:

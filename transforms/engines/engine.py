@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import pydantic
 
 from transforms.constraint import Constraint
+from transforms.engines.usage import Meter
 from transforms.records import TokenLogprob
 
 # Sent with every request: which answer it is for, for logs, and which prompt it renders.
@@ -131,6 +132,10 @@ class Transport(Protocol):
         Raises:
             EngineDown: no request can succeed now.
         """
+        ...
+
+    def meter(self) -> Meter | None:
+        """What sees how well the engine is used; None of one that does not tell."""
         ...
 
     async def close(self) -> None:

@@ -22,6 +22,7 @@ from transforms.engines.client import Client, shared_client
 from transforms.engines.engine import Engine, Failure, Message, Reply, Sampling, Turn
 from transforms.engines.progress import progress_of
 from transforms.engines.store import AnswerStore, Window, shard_of
+from transforms.engines.usage import EngineUsage
 from transforms.errors import EngineDown, RunError
 from transforms.reading import Fault, Reader
 from transforms.records import Answered, Call, Reject, sample_id
@@ -154,7 +155,12 @@ class AskHandler(ModelHandler[Any, list[Step], Client]):
                 for record in batch
                 for sample in samples
             ]
-            results = iter(model.run_window(jobs))
+
+            def note(usage: EngineUsage) -> None:
+                for ask in asks:
+                    ask.note(usage)
+
+            results = iter(model.run_window(jobs, note))
         return [[step for _ in samples for step in next(results)] for _ in batch]
 
 
@@ -179,6 +185,7 @@ class _Ask:
         self, engine: Engine, asking: Asking, client: Client, answers: Window, tally: _Tally
     ) -> None:
         self._tally = tally
+        self._has_asked = False
         self.samples = asking.samples
         self._asking = asking
         self._client = client
@@ -202,6 +209,11 @@ class _Ask:
         reason = item.reason if isinstance(item, Reject) else None
         self._progress.finish(reason, asked=talk.asked)
         return item
+
+    def note(self, usage: EngineUsage) -> None:
+        """Keep what the engine did during this window, if this ask has asked it anything."""
+        if self._has_asked:
+            self._answers.note(usage)
 
     async def _outcome(self, talk: "_Talk") -> Any:
         asking, record = self._asking, talk.record
@@ -257,7 +269,7 @@ class _Ask:
         turn = Turn(
             key, asking.prompt, tuple(talk.messages), asking.sampling, talk.seed, self._constraint
         )
-        talk.asked = True
+        talk.asked = self._has_asked = True
         with self._progress.asking():
             attempted = await self._client.complete(turn)
         self._answers.append(

@@ -124,5 +124,8 @@ class RehearsedTransport:
                     await asyncio.sleep(latency_s)
         return Attempted(self._rehearsal.outcome(turn), 1, latency_s)
 
+    def meter(self) -> None:
+        """None: there is no engine to look at."""
+
     async def close(self) -> None:
         """Nothing is held open."""

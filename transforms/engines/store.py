@@ -1,6 +1,7 @@
 """The answer store: an answer is durable when it arrives and is never asked for again.
 
     store/<ask>/<shard>/<segment>.jsonl      one line an answer, appended and never changed
+    store/<ask>/engines/<window>.jsonl       one line, an `EngineUsage`, of engines that tell
 
     {"key":"<32 hex>","check":"<16 hex>","reply":{"text":…,"finish_reason":"stop",…},
      "at":…,"attempts":1,"model":…,"latency_s":…,"record":"<32 hex>","sample":0,"turn":1,
@@ -18,6 +19,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -25,9 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from transforms.engines.engine import Attempted, Failure, Reply
+from transforms.engines.usage import EngineUsage
 from transforms.errors import RunError
 from transforms.records import TokenLogprob, lineage
 from transforms.seeding import digest
+
+_log = logging.getLogger(__name__)
 
 SHARDS = 64
 _KEY = slice(8, 40)
@@ -59,7 +64,13 @@ class AnswerStore:
 
     def attempts(self) -> Iterator[dict[str, Any]]:
         """Every readable line of the ask: the ledger of what was asked, when and at what cost."""
-        return self._lines("*")
+        return self._lines("[0-9]*")
+
+    def engines(self) -> Iterator[EngineUsage]:
+        """How engines of ours were used by the windows that asked them something."""
+        for line in self._lines("engines"):
+            with contextlib.suppress(TypeError):
+                yield EngineUsage(**line)
 
     def transcript(self, record_id: str) -> list[dict[str, Any]]:
         """The lines about a record, or those it is a sample of, as they were written."""
@@ -128,6 +139,18 @@ class Window:
             ) from error
         if written < len(encoded):
             raise RunError(f"the disk of {self._folder} is full; make room and run again")
+
+    def note(self, usage: EngineUsage) -> None:
+        """Write down how an engine was used; no run ends because that fails."""
+        line = _encoded(dataclasses.asdict(usage)).encode() + b"\n"
+        try:
+            segment = _create_segment(self._folder / "engines")
+            try:
+                os.write(segment, line)
+            finally:
+                os.close(segment)
+        except OSError as error:
+            _log.warning("cannot note in %s how the engine was used: %s", self._folder, error)
 
     def close(self) -> None:
         """Close the segments this window wrote."""

@@ -5,14 +5,16 @@
 
 It answers as the rehearsal would in process, since a request's prompt is in its header and its
 sampling seed in its body. It can log every request, stop answering at a given point, and do what
-servers do wrong (`Faults`); GET /stats says what it has seen.
+servers do wrong (`Faults`); GET /stats says what it has seen, /version and /metrics what
+vLLM tells of itself.
 """
 
 import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from transforms.engines.engine import (
     PROMPT_HEADER,
     Failure,
     Message,
+    Reply,
     Sampling,
     Turn,
 )
@@ -56,6 +59,8 @@ class Stub:
         self._faults = faults
         self._books = Books(faults)
         self._answers_left = hold_after
+        self._tokens: Counter[str] = Counter()
+        self._prompts: set[str] = set()
         self._log = Path(log).open("a", buffering=1) if log else None  # noqa: SIM115
 
     def app(self) -> web.Application:
@@ -66,6 +71,8 @@ class Stub:
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_get("/stats", self._stats)
+        app.router.add_get("/version", self._version)
+        app.router.add_get("/metrics", self._metrics)
         return app
 
     async def _models(self, request: web.Request) -> web.Response:
@@ -76,6 +83,15 @@ class Stub:
 
     async def _stats(self, request: web.Request) -> web.Response:
         return web.json_response(self._books.stats())
+
+    async def _version(self, request: web.Request) -> web.Response:
+        return web.json_response({"version": "0.0.0+stub"})
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        """As vLLM tells them; a prompt that was there before is in the cache whole."""
+        running = {"num_requests_running": self._books.stats()["in_service"]}
+        lines = [f'vllm:{name}{{engine="0"}} {n}.0' for name, n in (running | self._tokens).items()]
+        return web.Response(text="\n".join(lines))
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
@@ -134,6 +150,7 @@ class Stub:
         outcome = self._rehearsal.outcome(turn)
         if isinstance(outcome, Failure):
             return _error(400, {"message": "planted to fail"})
+        self._count(messages, outcome)
         choice: dict[str, Any] = {"index": 0, "finish_reason": outcome.finish_reason}
         if is_text:
             choice["text"] = outcome.text
@@ -144,6 +161,15 @@ class Stub:
             "completion_tokens": outcome.completion_tokens,
         }
         return web.json_response({"id": key, "choices": [choice], "usage": usage})
+
+    def _count(self, messages: Sequence[Message], reply: Reply) -> None:
+        prompt = repr(messages)
+        hits = reply.prompt_tokens if prompt in self._prompts else 0
+        self._prompts.add(prompt)
+        self._tokens["prefix_cache_queries_total"] += reply.prompt_tokens
+        self._tokens["prefix_cache_hits_total"] += hits
+        self._tokens["prompt_tokens_total"] += reply.prompt_tokens
+        self._tokens["generation_tokens_total"] += reply.completion_tokens
 
     async def _misbehave(
         self, request: web.Request, fault: Fault, response: web.Response

@@ -112,6 +112,9 @@ class EndpointTransport:
             await asyncio.sleep(_pause_s(outcome, server, attempt))
         raise AssertionError("unreachable")
 
+    def meter(self) -> None:
+        """None: what a server tells of itself is not the API's."""
+
     async def close(self) -> None:
         """Close the connections."""
         await self._wire.close()

@@ -7,6 +7,7 @@ as to any endpoint, so one bad request costs one element, and a crash sends agai
 
 import asyncio
 import contextlib
+import re
 import shlex
 import shutil
 import sys
@@ -21,9 +22,11 @@ from transforms.engines.engine import Attempted, Turn
 from transforms.engines.hold import Hold, held
 from transforms.engines.keeper import Kept
 from transforms.engines.transport import EndpointTransport
+from transforms.engines.usage import EngineUsage, Meter
 from transforms.errors import EngineDown
 
 MAX_NUM_SEQS = 256  # vLLM's own default differs by device; ours is passed, so that it is known
+_SECRET = re.compile(r"^--.*[-_](token|key|secret|password)$")
 _NO_KEY = "BEAM_SDG_NO_KEY"
 _BALANCED_ELSEWHERE = ("-external-lb", "-hybrid-lb", "--data-parallel-rank")
 _RANK_HEADER = "X-data-parallel-rank"  # vLLM gives the request to that replica
@@ -113,6 +116,33 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
         """
         return VllmTransport(self)
 
+    def described(self) -> EngineUsage:
+        """What is known of the engine before it starts."""
+        return EngineUsage(
+            engine="vLLM",
+            model=self.model,
+            revision=self.revision,
+            args=_without_secrets(self.args),
+            in_flight=self.in_flight,
+            slots=self.max_num_seqs(),
+        )
+
+    def commit(self) -> str:
+        """The hub's commit that this machine has of the model; "" of a folder or where unknown."""
+        if Path(self.model).exists():
+            return ""
+        try:
+            import huggingface_hub
+        except ImportError:
+            return ""
+        found = None
+        with contextlib.suppress(ValueError):  # no name of a model on the hub
+            revision = self.revision or None
+            found = huggingface_hub.try_to_load_from_cache(
+                self.model, "config.json", revision=revision
+            )
+        return Path(found).parent.name if isinstance(found, str) else ""
+
     def kept(self) -> Kept:
         """What its keeper is told."""
         flags = shlex.split(self.args)
@@ -135,6 +165,18 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
         )
 
 
+def _without_secrets(args: str) -> str:
+    """Flags as on a command line, a token's or key's value not shown."""
+    flags = shlex.split(args)
+    for number, flag in enumerate(flags):
+        name, is_set, _ = flag.partition("=")
+        if _SECRET.search(name) and is_set:
+            flags[number] = f"{name}=..."
+        elif _SECRET.search(name) and number + 1 < len(flags):
+            flags[number + 1] = "..."
+    return shlex.join(flags)
+
+
 class _Reloading(Exception):
     """The engine had crashed and was loaded again meanwhile."""
 
@@ -149,6 +191,7 @@ class VllmTransport:
     def __init__(self, settings: Vllm) -> None:
         self._settings = settings
         self._kept = settings.kept()
+        self._meter = Meter(settings.described())
         self._starting = asyncio.Lock()
         self._hold: Hold | None = None
         self._endpoint: EndpointTransport | None = None
@@ -194,12 +237,17 @@ class VllmTransport:
             await asyncio.to_thread(self._hold.is_ready)
             raise _Reloading from error
 
+    def meter(self) -> Meter:
+        """It looks at the engine from its start on."""
+        return self._meter
+
     async def close(self) -> None:
         """Close the connections; the engine stays warm until the process ends."""
         if self._hold is not None:
             self._hold.forget(self._is_over)
         if self._endpoint is not None:
             await self._endpoint.close()
+        await self._meter.close()
 
     async def _started(self) -> EndpointTransport:
         async with self._starting:
@@ -207,6 +255,8 @@ class VllmTransport:
                 raise self._failure
             if self._endpoint is None:
                 self._hold = await asyncio.to_thread(held, self._kept, self._settings.gpus)
+                commit = await asyncio.to_thread(self._settings.commit)
+                await self._meter.start(self._hold.url, commit)
                 self._endpoint = self._connected(self._hold.url)
                 self._loop = asyncio.get_running_loop()
                 self._hold.when_over(self._is_over)

@@ -42,6 +42,9 @@ class Counting:
             raise EngineDown("thirteen")
         return Attempted(Reply(str(turn.seed), "", "stop", 0, 0), 1)
 
+    def meter(self) -> None:
+        return None
+
     async def close(self) -> None:
         self.closed = True
 

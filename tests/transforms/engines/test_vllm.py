@@ -1,6 +1,7 @@
 """vLLM's settings and its transport, with the stub in the place of `vllm serve`."""
 
 import asyncio
+import functools
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from transforms.engines import hold as hold_module
 from transforms.engines import vllm as vllm_module
 from transforms.engines.engine import Attempted, Message, Reply, Sampling, Turn
 from transforms.engines.rehearsal import Rehearsal
+from transforms.engines.usage import EngineUsage
 from transforms.engines.vllm import Vllm
 from transforms.errors import EngineDown
 from transforms.seeding import digest
@@ -95,6 +97,63 @@ def test_what_is_started(monkeypatch):
         *("--max-num-seqs", "256", "--revision", "abc", "--enable-prompt-tokens-details"),
     )
     assert dict(kept.environment)["CUDA_VISIBLE_DEVICES"] == "2,3"
+
+
+@pytest.mark.parametrize(
+    ("args", "shown"),
+    [
+        ("--hf-token abc --max-num-seqs 4", "--hf-token ... --max-num-seqs 4"),
+        ("--hf_token=abc", "--hf_token=..."),
+        ("--max-num-batched-tokens 4 --hf-token", "--max-num-batched-tokens 4 --hf-token"),
+        ("--hf-overrides '{\"a\": 1}'", "--hf-overrides '{\"a\": 1}'"),
+    ],
+)
+def test_a_token_among_the_flags_is_not_told(args, shown):
+    """Manifests are published; all other flags are as they were given."""
+    assert Vllm(model="m", args=args).described().args == shown
+
+
+def test_the_commit_is_that_of_the_hubs_cache(tmp_path, monkeypatch):
+    """Where this machine has the model at that revision; a folder has none."""
+    hub = pytest.importorskip("huggingface_hub")
+    model = tmp_path / "models--org--m"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text("c0ffee")
+    (model / "snapshots" / "c0ffee").mkdir(parents=True)
+    (model / "snapshots" / "c0ffee" / "config.json").write_text("{}")
+    found = functools.partial(hub.try_to_load_from_cache, cache_dir=tmp_path)
+    monkeypatch.setattr(hub, "try_to_load_from_cache", found)
+    assert Vllm(model="org/m").commit() == "c0ffee"
+    assert Vllm(model="org/m", revision="other").commit() == ""
+    assert Vllm(model=str(tmp_path)).commit() == ""
+    assert Vllm(model="no/such/model").commit() == ""
+
+
+def test_a_window_notes_how_the_engine_was_used(served, place):
+    """From its start on, if it was started."""
+    served(latency_s=0.5)
+    noted: list[EngineUsage] = []
+
+    async def run() -> None:
+        transport = Vllm(model="rehearsal", args="--max-num-seqs 4").open()
+        async with transport.meter().window(noted.append):
+            pass
+        assert noted == []
+        async with transport.meter().window(noted.append):
+            answered = await asked(transport, turn(1), turn(1), turn(2))
+        async with transport.meter().window(noted.append):
+            pass
+        await transport.close()
+        usage, after = noted
+        replies = [one.result for one in answered]
+        assert usage.version == "0.0.0+stub"
+        assert usage.prompt_tokens == sum(one.prompt_tokens for one in replies)
+        assert usage.prefix_hits == replies[0].prompt_tokens
+        assert usage.running is not None
+        assert 1 < usage.running <= 3
+        assert (after.prompt_tokens, after.slots) == (0, 4)
+
+    asyncio.run(run())
 
 
 def test_the_engine_starts_with_the_first_request(served, place):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from beam_sdg.serving import served
 from transforms.engines import hold as hold_module
 from transforms.engines.engine import Attempted, Failure, Message, Reply, Sampling, Turn
+from transforms.engines.usage import EngineUsage
 from transforms.engines.vllm import Vllm
 from transforms.seeding import digest
 
@@ -90,6 +93,34 @@ def test_a_request_that_cannot_be_costs_itself_only(settings):
     assert outcomes[4].reason == "request_refused"
     assert "1024" in outcomes[4].detail
     assert sum(isinstance(one, Reply) for one in outcomes) == 9
+
+
+def test_it_tells_its_version_and_how_well_it_was_used(settings):
+    """Samples of one long prompt find it in the prefix cache, and some of them run at once."""
+    noted: list[EngineUsage] = []
+    prompt = "Tell me a long story about a fox. " * 15
+
+    async def run() -> list[Attempted]:
+        transport = settings.open()
+        async with transport.meter().window(noted.append), asyncio.TaskGroup() as group:
+            turns = [turn(seed, prompt, max_tokens=300) for seed in range(16)]
+            tasks = [group.create_task(transport.complete(one)) for one in turns]
+        await transport.close()
+        return [task.result() for task in tasks]
+
+    replies = [one.result for one in asyncio.run(run())]
+    [usage] = noted
+    [engine] = served(noted)
+    assert re.match(r"\d+\.\d+", usage.version)
+    assert (usage.engine, usage.args, usage.slots) == ("vLLM", ON_THE_CPU, 8)
+    assert usage.prompt_tokens == sum(one.prompt_tokens for one in replies)
+    assert usage.generated_tokens == sum(one.completion_tokens for one in replies)
+    assert engine.prefix_cache_hit_rate is not None
+    assert 0 < usage.prefix_hits < usage.prefix_tokens
+    assert usage.prefix_hits == sum(one.cached_tokens for one in replies)
+    assert engine.utilisation is not None
+    assert 0 < engine.utilisation <= 1
+    assert 0 < usage.kv_cache_peak <= 1
 
 
 def processes_below(pid: int) -> set[int]:
