@@ -13,6 +13,7 @@ from transforms.cross_join import SampleCrossJoin
 from transforms.engines.endpoint import Endpoint
 from transforms.engines.engine import Sampling
 from transforms.engines.rehearsal import Rehearsal
+from transforms.engines.vllm import Vllm
 from transforms.errors import (
     EngineDown,
     InputError,
@@ -55,5 +56,6 @@ __all__ = [
     "Structured",
     "Text",
     "UsageError",
+    "Vllm",
     "__version__",
 ]

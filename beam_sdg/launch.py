@@ -153,6 +153,7 @@ class Launch:
             model=engine.model,
             engine=engine.identity(),
             revision=revision,
+            api=models.api,
             served=served(of_it),
             sampling=stage.ask.sampling.chosen(),
             price_in=models.price_in,

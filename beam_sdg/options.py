@@ -72,8 +72,23 @@ class Invocation:
 class Parser(argparse.ArgumentParser):
     """Raises what argparse would print before it ends the process."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, but flags of vLLM may stand apart from the name of ours."""
+        return super().parse_known_args(None if args is None else _joined(args), namespace)
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; {self.prog} --help lists the flags")
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """The arguments with --vllm_args and its value in one: alone it would be taken for a flag."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] == "--vllm_args":
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def parse_flags(recipe: Recipe, argv: Sequence[str], prog: str) -> Invocation:

@@ -22,6 +22,7 @@ from beam_sdg.serving import Served
 from beam_sdg.shards import shard_path, write_whole
 from beam_sdg.version import __version__
 from transforms.codec import arrow_schema
+from transforms.engines.completions import Api
 from transforms.errors import UsageError
 from transforms.records import Reject
 
@@ -40,15 +41,17 @@ class DataFile(pydantic.BaseModel, frozen=True):
 class Asked(pydantic.BaseModel, frozen=True):
     """How a stage asks: its model, engine and sampling, and US dollars per million tokens.
 
-    `revision` is as given. `served` are the engines that this program ran for it, by all that the
-    store holds of the model at that revision. `cached_share` is that of prompt tokens which servers
-    had from an earlier request, by the stored answers; None where no server tells.
+    `revision` is as given, and `api` that of chats or of plain text. `served` are the engines that
+    this program ran for it, by all that the store holds of the model at that revision.
+    `cached_share` is that of prompt tokens which servers had from an earlier request, by the stored
+    answers; None where no server tells.
     """
 
     model: str
     engine: str
     sampling: dict[str, Any]
     revision: str = ""
+    api: Api = "chat"
     served: tuple[Served, ...] = ()
     cached_share: float | None = None
     price_in: float | None = None

@@ -11,6 +11,7 @@ A test that needs something a machine may lack asks for it by fixture and is ski
     worker-image    root, debootstrap and namespaces, to install a worker in a bare Debian
 """
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -18,13 +19,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
+from transforms.engines.hold import held
+from transforms.engines.vllm import Vllm
+
 ROOT = Path(__file__).parents[1]
+ON_THE_CPU = (
+    "--enforce-eager --max-model-len 4096 --max-num-seqs 8 --dtype float32 "
+    "--gpu-memory-utilization 0.2 --no-enable-chunked-prefill --max-num-batched-tokens 4096"
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -145,6 +153,49 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, str(ROOT / "tests" / "tiny_model.py"), str(folder)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     return folder
+
+
+@dataclasses.dataclass(frozen=True)
+class ServedModel:
+    """A tiny model, how vLLM serves it here, and the environment in which its engine is found."""
+
+    model: str
+    args: str
+    environment: Mapping[str, str]
+
+    def settings(self, **changes: Any) -> Vllm:
+        """An engine that this process shares with all others of the environment."""
+        return Vllm(model=self.model, args=self.args, start_timeout_s=600, **changes)
+
+    def flags(self, prefix: str = "--") -> list[str]:
+        """The same for the command line, or with a prefix such as --set=evals. for one stage."""
+        return [f"{prefix}model={self.model}", f"{prefix}vllm_args={self.args}"]
+
+    def apart(self, folder: Path) -> "ServedModel":
+        """The same with an engine of its own."""
+        return dataclasses.replace(self, environment={**self.environment, "TMPDIR": str(folder)})
+
+
+@pytest.fixture(scope="session")
+def served_model(
+    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServedModel]:
+    """VLLM with the tiny model, running until the end of the tests."""
+    environment = {
+        "TMPDIR": str(tmp_path_factory.mktemp("engines")),
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+    }
+    adapter = f"--enable-lora --max-lora-rank 8 --lora-modules tuned={tiny_model / 'adapter'}"
+    served = ServedModel(str(tiny_model), f"{ON_THE_CPU} {adapter}", environment)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setattr("tempfile.tempdir", None)
+        hold = held(served.settings().kept(), gpus="")
+    yield served
+    hold.let_go()
 
 
 Serve = Callable[..., str]

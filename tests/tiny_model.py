@@ -1,10 +1,12 @@
 """A chat model of 200,000 random weights, with a tokenizer trained on the spot: real, and useless.
 
-Its strings are short, so that what it is made to write as JSON has an end.
+It writes printable ASCII, and short strings, so that what it is made to write as JSON has an end.
+The folder ADAPTER in its own is a LoRA adapter of it, also random.
 
 python -m tests.tiny_model FOLDER
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -13,10 +15,9 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-
-
+ADAPTER = "adapter"
 PROMPTS = Path(__file__).parents[1] / "prompts"
-QUOTE_LOGIT = 4.0
+QUOTE_LOGIT, OTHER_LOGIT = 3.0, -1000.0
 
 
 def make(folder: Path, hidden: int = 64, layers: int = 2) -> Path:
@@ -51,13 +52,39 @@ def make(folder: Path, hidden: int = 64, layers: int = 2) -> Path:
         tie_word_embeddings=False,
     )
     model = Qwen2ForCausalLM(config)
-    with torch.no_grad():  # one dimension is the same for every token, and makes the quote likely
+    tokens = [tokenizer.decode([number]) for number in range(len(tokenizer))]
+    written = [is_plain(token) for token in tokens]
+    written[tokenizer.eos_token_id] = True
+    logits = torch.where(torch.tensor(written), 0.0, OTHER_LOGIT)
+    logits[tokens.index('"')] = QUOTE_LOGIT
+    with torch.no_grad():  # one dimension is the same whatever was read: it says what is likely
         model.model.embed_tokens.weight[:, 0] = 0.5
-        model.lm_head.weight[:, 0] = 0
-        model.lm_head.weight[tokenizer.convert_tokens_to_ids('"'), 0] = QUOTE_LOGIT / hidden**0.5
+        model.lm_head.weight[:, 0] = logits / hidden**0.5
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    adapt(folder / ADAPTER, hidden, layers)
     return folder
+
+
+def adapt(folder: Path, hidden: int, layers: int, rank: int = 8) -> None:
+    """Save an adapter of the value projections, as the library peft does."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    settings = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": ["v_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    weights = {}
+    for layer in range(layers):
+        name = f"base_model.model.model.layers.{layer}.self_attn.v_proj.lora"
+        weights[f"{name}_A.weight"] = torch.randn(rank, hidden)
+        weights[f"{name}_B.weight"] = torch.randn(hidden, rank)
+    save_file(weights, folder / "adapter_model.safetensors")
+
+
+def is_plain(token: str) -> bool:
+    """Whether it may stand in a JSON string as it is."""
+    return token.isascii() and token.isprintable() and token not in SPECIAL and "\\" not in token
 
 
 if __name__ == "__main__":

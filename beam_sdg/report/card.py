@@ -3,6 +3,7 @@
 Nothing in it depends on the clock or on what was asked twice: equal data has an equal card.
 """
 
+import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from transforms.records import Reject
 
 REHEARSED = "rehearsal"
 _FLAGS = {"chat_template_kwargs": "chat_template_args"}  # of settings that the API calls otherwise
+_NO_FLAG = ("logprobs",)  # set in Python only
 _LEDGER = ("asked", "tokens", "engines", "cost")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 # Identifiers of licences that the hub knows, of those that datasets commonly have.
@@ -112,8 +114,12 @@ def _model_flags(asks: Mapping[str, Asked]) -> Iterator[str]:
     settings = {
         stage: {
             "model": asked.model,
-            "endpoint": "http://HOST:PORT/v1",
-            **{_FLAGS.get(name, name): value for name, value in asked.sampling.items()},
+            **_served_by(asked),
+            **{
+                _FLAGS.get(name, name): json.dumps(value) if name == "stop" else value
+                for name, value in asked.sampling.items()
+                if name not in _NO_FLAG
+            },
         }
         for stage, asked in asks.items()
         if asked.model != REHEARSED
@@ -123,6 +129,12 @@ def _model_flags(asks: Mapping[str, Asked]) -> Iterator[str]:
     yield from (f"--{name}={value}" for name, value in sorted(common))
     for stage, of_stage in zip(settings, items, strict=True):
         yield from (f"--set={stage}.{name}={value}" for name, value in sorted(of_stage - common))
+
+
+def _served_by(asked: Asked) -> dict[str, str]:
+    """Where answers come from that are stored as the same model's."""
+    place = {"revision": asked.revision} if asked.revision else {"endpoint": "http://HOST:PORT/v1"}
+    return place if asked.api == "chat" else {**place, "api": asked.api}
 
 
 def _written(value: Any) -> str:

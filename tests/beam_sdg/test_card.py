@@ -175,7 +175,13 @@ def test_the_command_in_the_card_gives_the_same_settings(dataset, row):
             engine="e",
             sampling={"max_tokens": 9, "chat_template_kwargs": {"enable_thinking": False}},
         ),
-        "solution": Asked(model="big", engine="e", sampling={"max_tokens": 9, "top_p": 0.5}),
+        "solution": Asked(
+            model="big",
+            engine="e",
+            sampling={"max_tokens": 9, "top_p": 0.5, "stop": ["a,b", "c"], "logprobs": 2},
+            revision="v2",
+            api="text",
+        ),
     }
     manifest, output = dataset([row(1)], seed=5, settings=settings, asks=asks)
     [block] = [
@@ -190,7 +196,9 @@ def test_the_command_in_the_card_gives_the_same_settings(dataset, row):
     assert invocation.stage_settings.keys() == {"evals", "solution"}
     template = invocation.stage_settings["evals"]["chat_template_args"]
     assert template == {"enable_thinking": "false"}
-    assert invocation.stage_settings["solution"] == {"model": "big", "top_p": "0.5"}
+    assert invocation.stage_settings["solution"] == {
+        "model": "big", "revision": "v2", "api": "text", "top_p": "0.5", "stop": '["a,b", "c"]'
+    }  # fmt: skip
 
 
 def test_a_run_writes_a_card_that_loads(beam_sdg_command, load_dataset, tmp_path: Path):

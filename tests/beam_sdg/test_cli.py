@@ -49,6 +49,7 @@ def assert_explained(done, code: int, *parts: str) -> None:
         (["infinibyte", "--combination_weights=mixing"], ["write mixing=VALUE"]),
         (["infinibyte", "--model=m", "--gpus=all"], ["--gpus 'all'"]),
         (["infinibyte", "--model=m", "--vllm_args=--port 1"], ["--vllm_args", "--port is set by"]),
+        (["infinibyte", "--model=m", "--vllm_args", "--port"], ["--vllm_args", "--port is set by"]),
         (["infinibyte", "--endpoint=http://h/v1"], ["needs the --model"]),
         (["infinibyte", "--endpoint=h:80", "--model=m"], ["http://HOST:PORT/v1"]),
         (["infinibyte", "--rehearsal=speed=1"], ["rehearsal speed"]),

@@ -24,6 +24,7 @@ import os
 import re
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,7 +84,8 @@ class Keeper:
     async def run(self, at: str) -> None:
         """Listen at `at` until the last holder is gone; nothing of the engine is left then."""
         server = await asyncio.start_unix_server(self._welcome, at)
-        engine = asyncio.create_task(self._keep())
+        scratch = tempfile.TemporaryDirectory(prefix="engine-", dir=Path(at).parent)
+        engine = asyncio.create_task(self._keep(scratch.name))
         try:
             await asyncio.wait_for(self._someone_came(), _NOBODY_CAME_S)
             await self._left.wait()
@@ -95,6 +97,7 @@ class Keeper:
             engine.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await engine
+            scratch.cleanup()
 
     async def _someone_came(self) -> None:
         while not self._holders:
@@ -121,13 +124,13 @@ class Keeper:
     def _tell(self, writer: asyncio.StreamWriter) -> None:
         writer.write(json.dumps(self._said).encode() + b"\n")
 
-    async def _keep(self) -> None:
+    async def _keep(self, scratch: str) -> None:
         """Start the engine, and again after a crash; say so at each change."""
         crashes = 0
         while True:
             began = time.monotonic()
             try:
-                process = await self._start()
+                process = await self._start(scratch)
             except OSError as error:
                 self._say("failed", f"{self._command[0]}: {error.strerror}")
                 return
@@ -148,14 +151,14 @@ class Keeper:
                 return
             self._say("starting", fault)
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    async def _start(self, scratch: str) -> asyncio.subprocess.Process:
         with self._log.open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **dict(self._kept.environment)},
+                env={**os.environ, "TMPDIR": scratch, **dict(self._kept.environment)},
                 start_new_session=True,
                 preexec_fn=_die_with_the_keeper,
             )

@@ -7,10 +7,12 @@ as to any endpoint, so one bad request costs one element, and a crash sends agai
 
 import asyncio
 import contextlib
+import os
 import re
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -153,10 +155,13 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
         flags.append("--enable-prompt-tokens-details")  # what came from the prefix cache
         command = [*_program(), "serve", self.model, "--host", "127.0.0.1", "--port", "{port}"]
         environment = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1"}
+        if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:  # else it goes with the engine's folder
+            compiled = Path(tempfile.gettempdir()) / f"torchinductor-{os.getuid()}"
+            environment["TORCHINDUCTOR_CACHE_DIR"] = str(compiled)
         if self.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self.gpus
         return Kept(
-            engine=f"vllm serve {self.model} {self.args}".strip(),
+            engine=f"vllm serve {self.model} {_without_secrets(self.args)}".strip(),
             command=(*command, *flags),
             health="/health",
             environment=tuple(environment.items()),

@@ -1,46 +1,44 @@
 """vLLM itself, on whatever this machine has: one engine for all tests of the module."""
 
 import asyncio
+import contextlib
+import dataclasses
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from beam_sdg.serving import served
+from tests.processes import assert_gone, keeper_in, processes_below
+from transforms.constraint import Constraint
 from transforms.engines import hold as hold_module
+from transforms.engines.endpoint import Endpoint
 from transforms.engines.engine import Attempted, Failure, Message, Reply, Sampling, Turn
 from transforms.engines.usage import EngineUsage
 from transforms.engines.vllm import Vllm
+from transforms.reading import Choice, Fault, Grammar, Pattern, Structured
+from transforms.records import NewProblemEvals
 from transforms.seeding import digest
 
 ROOT = Path(__file__).parents[3]
-ON_THE_CPU = (
-    "--enforce-eager --max-model-len 1024 --max-num-seqs 8 --dtype float32 "
-    "--gpu-memory-utilization 0.2 --no-enable-chunked-prefill --max-num-batched-tokens 4096"
-)
 
 
-@pytest.fixture(scope="module")
-def settings(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
-    """An engine that is started with the first request of the module."""
-    folder = tmp_path_factory.mktemp("keepers")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(folder))
-        patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
-        patch.setattr("tempfile.tempdir", None)
-        patch.setattr(hold_module, "_holds", {})
-        yield Vllm(model=str(tiny_model), args=ON_THE_CPU, start_timeout_s=600)
-        for taken in hold_module._holds.values():
-            taken.let_go()
+@pytest.fixture
+def settings(served_model, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vllm]:
+    """The engine of the session, as this process has it."""
+    for name, value in served_model.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(hold_module, "_holds", {})
+    yield served_model.settings()
+    for taken in hold_module._holds.values():
+        taken.let_go()
 
 
 def turn(seed: int, text: str = "Tell a story.", **sampling: object) -> Turn:
@@ -85,14 +83,16 @@ def test_each_request_of_a_window_has_its_own_sampling(settings):
 
 
 def test_a_request_that_cannot_be_costs_itself_only(settings):
-    """A prompt longer than the context is refused in the server's words, and nothing else is."""
+    """A prompt longer than the context, a value out of range; in the server's words."""
     turns = [turn(seed) for seed in range(10)]
-    turns[4] = turn(4, "word " * 3000)
+    turns[4] = turn(4, "word " * 9000)
+    turns[7] = turn(7, logprobs=90)  # more than the server tells
     outcomes = [one.result for one in asked(settings, *turns)]
-    assert isinstance(outcomes[4], Failure)
-    assert outcomes[4].reason == "request_refused"
-    assert "1024" in outcomes[4].detail
-    assert sum(isinstance(one, Reply) for one in outcomes) == 9
+    failures = [one for one in outcomes if isinstance(one, Failure)]
+    assert failures == [outcomes[4], outcomes[7]]
+    assert [one.reason for one in failures] == ["prompt_too_long", "request_refused"]
+    assert "4096" in failures[0].detail
+    assert "logprobs" in failures[1].detail
 
 
 def test_it_tells_its_version_and_how_well_it_was_used(settings):
@@ -112,7 +112,7 @@ def test_it_tells_its_version_and_how_well_it_was_used(settings):
     [usage] = noted
     [engine] = served(noted)
     assert re.match(r"\d+\.\d+", usage.version)
-    assert (usage.engine, usage.args, usage.slots) == ("vLLM", ON_THE_CPU, 8)
+    assert (usage.engine, usage.args, usage.slots) == ("vLLM", settings.args, 8)
     assert usage.prompt_tokens == sum(one.prompt_tokens for one in replies)
     assert usage.generated_tokens == sum(one.completion_tokens for one in replies)
     assert engine.prefix_cache_hit_rate is not None
@@ -123,12 +123,95 @@ def test_it_tells_its_version_and_how_well_it_was_used(settings):
     assert 0 < usage.kv_cache_peak <= 1
 
 
-def processes_below(pid: int) -> set[int]:
-    found = {pid}
-    for folder in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in folder.read_text().split():
-            found |= processes_below(int(child))
-    return found
+async def dropping(seed: int, url: str, ready: asyncio.Future[int]) -> None:
+    """Pass bytes on to `url`, but close the connection where a request has that seed."""
+    host, port = url.removeprefix("http://").split(":")
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            if f'"seed": {seed},'.encode() in data:
+                break
+            writer.write(data)
+        writer.close()
+
+    async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, there = await asyncio.open_connection(host, int(port))
+        with contextlib.suppress(OSError):
+            await asyncio.gather(pump(reader, there), pump(back, writer))
+
+    server = await asyncio.start_server(welcome, "127.0.0.1", 0)
+    ready.set_result(server.sockets[0].getsockname()[1])
+    await server.serve_forever()
+
+
+def test_a_connection_that_is_closed_costs_one_element(settings):
+    """However often it is tried, while the others are answered."""
+    url = hold_module.held(settings.kept(), "").url
+
+    async def run() -> list[Attempted]:
+        ready = asyncio.get_running_loop().create_future()
+        proxy = asyncio.create_task(dropping(103, url, ready))
+        at = f"http://127.0.0.1:{await ready}/v1"
+        transport = Endpoint(url=at, model=settings.model, in_flight=4, attempts=2).open()
+        turns = [turn(seed) for seed in range(100, 130)]
+        results = await asyncio.gather(*map(transport.complete, turns))
+        await transport.close()
+        proxy.cancel()
+        return results
+
+    outcomes = [one.result for one in asyncio.run(run())]
+    [failure] = [one for one in outcomes if isinstance(one, Failure)]
+    assert failure == outcomes[3]
+    assert failure.reason == "connection_failed"
+
+
+def held_to(constraint: Constraint | None, **sampling: object) -> Turn:
+    return dataclasses.replace(turn(3, max_tokens=200, **sampling), constraint=constraint)
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        Choice(("accept", "reject")),
+        Pattern(r"[A-D]: [0-9]{2}"),
+        Grammar('root ::= "(" root ")" | "x"'),
+        Structured(NewProblemEvals),
+    ],
+    ids=["choice", "regex", "grammar", "schema"],
+)
+def test_an_answer_is_held_to_its_form(settings, reader):
+    """And so can be read, though the model knows nothing."""
+    [attempted] = asked(settings, held_to(reader.constraint()))
+    assert isinstance(attempted.result, Reply)
+    assert attempted.result.finish_reason == "stop"
+    value = reader.read(attempted.result.text)
+    assert not isinstance(value, Fault), value
+    if isinstance(reader, Grammar):
+        assert re.fullmatch(r"\(*x\)*", value)
+
+
+def test_an_adapter_answers_where_it_is_asked_for(settings):
+    """In the same window as the model itself."""
+    plain, tuned, again = asked(
+        settings,
+        *(held_to(None, temperature=0.0, adapter=name, logprobs=3) for name in (None, "tuned")),
+        held_to(None, temperature=0.0, logprobs=3),
+    )
+    assert plain.result.logprobs == pytest.approx(again.result.logprobs)
+    assert plain.result.logprobs[0] != tuned.result.logprobs[0]
+    first = plain.result.logprobs[0]
+    assert len(first.top) == 3
+    assert first.logprob == max(logprob for _, logprob in first.top) < 0
+
+
+def test_text_is_completed_without_a_template(settings):
+    """The prompt then has its own tokens and no others."""
+    chat, text = (
+        asked(settings.model_copy(update={"api": api}), turn(1, "one", max_tokens=5))[0].result
+        for api in ("chat", "text")
+    )
+    assert text.completion_tokens == 5
+    assert text.prompt_tokens < chat.prompt_tokens
 
 
 def listening(pids: set[int]) -> set[str]:
@@ -154,7 +237,7 @@ def listening(pids: set[int]) -> set[str]:
 def test_nothing_listens_on_a_public_interface(settings):
     """Neither the API nor what its processes use among themselves."""
     asked(settings, turn(1))
-    keeper = hold_module._keepers[-1]
+    keeper = keeper_in(Path(os.environ["TMPDIR"]))
     assert listening(processes_below(keeper)) <= {"127.0.0.1", "::1"}
 
 
@@ -179,8 +262,4 @@ def test_after_a_kill_nothing_is_left(settings, tmp_path):
         left = processes_below(holder.pid) - {holder.pid}
         assert len(left) >= 3  # the keeper, the server, the engine's core
         os.kill(holder.pid, signal.SIGKILL)
-    give_up_at = time.monotonic() + 60
-    while any(Path(f"/proc/{pid}").exists() for pid in left):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.2)
-    assert not list(tmp_path.glob("beam-sdg-*/*.sock"))
+    assert_gone(left, tmp_path)
