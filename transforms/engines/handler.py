@@ -301,7 +301,9 @@ class _Ask:
 
     def _cut_off(self, reply: Reply) -> str:
         tokens, most = reply.completion_tokens, self._asking.sampling.max_tokens
-        if most is None or tokens >= most:
+        if most is None:
+            return f"cut off after {tokens} tokens by the server's own limit; set --max_tokens"
+        if tokens >= most:
             return f"cut off after {tokens} tokens; raise --max_tokens"
         return (
             f"cut off after {tokens} tokens by the end of the model's context, of which the prompt "
