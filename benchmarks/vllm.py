@@ -200,6 +200,7 @@ def main() -> None:
                         if tokens != sum(lengths):
                             raise SystemExit(f"{system}: {tokens} tokens, not {sum(lengths)}")
                         rates[mix][system].append(tokens / seconds)
+                        print(f"round {number + 1}, {mix}: {system} {seconds:.0f} s", flush=True)
     print(f"{'lengths':12} {'system':22} {'tokens/s':>10} {'Ask is so':>12} {'bound':14} rounds")
     met = [is_met(mix, rates[mix]) for mix in MIXES]
     sys.exit(0 if all(met) else 1)
