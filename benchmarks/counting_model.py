@@ -8,9 +8,9 @@ gives the same one at temperature 0, and no request needs settings of its own.
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from tests import tiny_model
+import tiny_model
 
 CHAT_TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}"
 
