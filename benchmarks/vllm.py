@@ -46,7 +46,7 @@ CPU_ARGS = (
     "--enforce-eager --max-model-len 1024 --dtype float32 --gpu-memory-utilization 0.2 "
     "--no-enable-chunked-prefill --max-num-batched-tokens 4096"
 )
-EQUAL, SHORTEST, LONGEST, SHAPE = 64, 16, 512, 1.1
+EQUAL, SHORTEST, LONGEST, SHAPE = 32, 8, 256, 1.1
 WORDS = ("each", "worker", "of", "a", "mill", "carries", "sacks", "up", "the", "stair")
 
 
@@ -55,7 +55,7 @@ def equal(number: int) -> list[int]:
 
 
 def heavy_tail(number: int) -> list[int]:
-    """Pareto's quantiles, cut at the longest: half are below 31, one in 45 is the longest."""
+    """Pareto's quantiles, cut at the longest: half are below 16, one in 45 is the longest."""
     shares = [(place + 0.5) / number for place in range(number)]
     lengths = [min(LONGEST, int(SHORTEST * (1 - share) ** (-1 / SHAPE))) for share in shares]
     return random.Random(0).sample(lengths, number)
@@ -65,8 +65,8 @@ MIXES = {"equal": equal, "heavy tail": heavy_tail}
 
 
 def prompt(run: str, place: int, length: int) -> str:
-    """A prompt of some twenty words that begins as no other, and whose answer is so long."""
-    words = random.Random(f"{run} {place}").choices(WORDS, k=20)
+    """A prompt of ten words or so that begins as no other, and whose answer is so long."""
+    words = random.Random(f"{run} {place}").choices(WORDS, k=8)
     return f"{place} {run} {' '.join(words)} <{length}>"
 
 
@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--hidden", type=int, default=768, help="the model's width")
-    parser.add_argument("--layers", type=int, default=10)
+    parser.add_argument("--layers", type=int, default=9)
     parser.add_argument("--max_num_seqs", type=int, default=16, help="of all systems")
     parser.add_argument(
         "--vllm_args",
