@@ -39,6 +39,7 @@ _SHOWN_LINES = 3
 _SHOWN_BYTES = 1 << 16
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LONG_RUN_S = 600.0
+_LONGEST_PLACE = 50  # of the 107 characters that a socket's path may have
 _ERROR = re.compile(r"(?:^|[\s.])\w*(?:Error|Exception|Exit)\b: \S|\berror: ")
 _PREFIX = re.compile(r"^(?:\([\w-]+ pid=\d+\) )?(?:[A-Z]+ [\d-]+ [\d:]+ \[[^\]]+\] )?")
 
@@ -84,7 +85,7 @@ class Keeper:
     async def run(self, at: str) -> None:
         """Listen at `at` until the last holder is gone; nothing of the engine is left then."""
         server = await asyncio.start_unix_server(self._welcome, at)
-        scratch = tempfile.TemporaryDirectory(prefix="engine-", dir=Path(at).parent)
+        scratch = _scratch(Path(at).parent)
         engine = asyncio.create_task(self._keep(scratch.name))
         try:
             await asyncio.wait_for(self._someone_came(), _NOBODY_CAME_S)
@@ -197,6 +198,12 @@ class Keeper:
             log.seek(max(0, self._log.stat().st_size - _SHOWN_BYTES))
             lines = log.read().decode(errors="replace").splitlines()
         return " / ".join(telling(lines))
+
+
+def _scratch(beside: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder for an engine's sockets, whose names may not be long: there, or in /tmp."""
+    is_short = len(str(beside)) <= _LONGEST_PLACE
+    return tempfile.TemporaryDirectory(prefix="engine-", dir=beside if is_short else "/tmp")
 
 
 def telling(lines: Sequence[str]) -> list[str]:
