@@ -6,8 +6,8 @@
 
 The kernel closes a process's connection however that process dies, so when the last one is closed
 the keeper ends the engine with all its processes, and then itself; so it does at a SIGTERM or a
-SIGHUP. It starts an engine that has crashed, or does not answer any more, again on the same port, so
-that whoever waits for an answer need only send its request once more.
+SIGHUP. An engine that has crashed, or answers no more, is started again on its port, so that whoever
+waits for an answer need only send its request once more.
 
 A keeper is found by its socket, of which there is one for each set of GPUs (`place.py`). It tells
 everybody who is connected what state the engine is in, a JSON object a line:
@@ -91,7 +91,7 @@ class Keeper:
     def __init__(self, kept: Kept, log: Path) -> None:
         self._kept = kept
         self._log = log
-        self._reserved, port = _reserved_port()
+        self._reserved, port = reserved_port()
         self._url = f"http://127.0.0.1:{port}"
         self._command = [part.replace("{port}", str(port)) for part in kept.command]
         self._holders: set[asyncio.StreamWriter] = set()
@@ -279,7 +279,7 @@ def telling(lines: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(_PREFIX.sub("", line) for line in errors or last))[-_SHOWN_LINES:]
 
 
-def _reserved_port() -> tuple[socket.socket, int]:
+def reserved_port() -> tuple[socket.socket, int]:
     """A free port, and what keeps it so for an engine that is yet to listen there.
 
     Two sockets may be bound to a port as long as both say SO_REUSEADDR and only one listens.

@@ -1,8 +1,8 @@
 """Where an engine runs: some of this machine's GPUs, and what is written down of who has them.
 
 A keeper has a record, a file that stays locked until nothing of its engine is left; the kernel
-unlocks it even of a keeper that was killed. So a record that is locked says which GPUs are taken, and
-one that is not says what to clear away: every process of the keeper's session, and its folder.
+unlocks it when a keeper was killed. So a record that is locked says which GPUs are taken, and one
+that is not says what to clear away: every process of the keeper's session, and its folder.
 
     {"engine": "vllm serve …", "key": …, "gpus": ["0", "1"], "session": 4711, "began": 123456,
      "system": …, "scratch": "/tmp/beam-sdg-1000/engine-…"}

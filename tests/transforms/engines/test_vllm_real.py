@@ -18,6 +18,7 @@ from beam_sdg.serving import served
 from tests.processes import assert_gone, keeper_in, processes_below
 from transforms.constraint import Constraint
 from transforms.engines import hold as hold_module
+from transforms.engines.hold import end_engines
 from transforms.engines.endpoint import Endpoint
 from transforms.engines.engine import Attempted, Failure, Message, Reply, Sampling, Turn
 from transforms.engines.usage import EngineUsage
@@ -37,8 +38,7 @@ def settings(served_model, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vllm]:
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr(hold_module, "_holds", {})
     yield served_model.settings()
-    for taken in hold_module._holds.values():
-        taken.let_go()
+    end_engines()
 
 
 def turn(seed: int, text: str = "Tell a story.", **sampling: object) -> Turn:
