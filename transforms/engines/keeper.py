@@ -6,8 +6,8 @@
 
 The kernel closes a process's connection however that process dies, so when the last one is closed
 the keeper ends the engine with all its processes, and then itself; so it does at a SIGTERM or a
-SIGHUP. An engine that has crashed, or answers no more, is started again on its port, so that whoever
-waits for an answer need only send its request once more.
+SIGHUP. An engine that has crashed, or answers no more, is started again on its port, so that who
+waits for an answer need only send the request once more.
 
 A keeper is found by its socket, of which there is one for each set of GPUs (`place.py`). It tells
 everybody who is connected what state the engine is in, a JSON object a line:

@@ -8,7 +8,7 @@ load_s: how long it takes until it listens.
 crash_s: so long after that it ends with code 3.
 ends_s: how long it takes to end when it is told to.
 child: whether it starts a process that ignores that, called child-of-NAME.
-hangs: while this file exists, it accepts connections and answers nothing; it removes it at its start.
+hangs: while this file exists, it answers nothing; it removes it at its start.
 """
 
 import http.server

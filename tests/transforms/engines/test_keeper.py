@@ -1,6 +1,5 @@
 """The keeper: one engine for all who hold it, none when they are gone, however they go."""
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -24,15 +23,16 @@ from transforms.engines.place import visible_gpus
 from transforms.errors import EngineDown
 
 ROOT = Path(__file__).parents[3]
-STUB = (sys.executable, "-m", "transforms.engines.stub", "--port", "{port}")
-FAKE = (sys.executable, str(Path(__file__).with_name("fake_engine.py")), "{port}")
+PYTHON = sys.executable
+STUB = (PYTHON, "-m", "transforms.engines.stub", "--port", "{port}")
+FAKE = (PYTHON, str(Path(__file__).with_name("fake_engine.py")), "{port}")
 HOLDER = """
 import json, sys, time
 from transforms.engines.hold import held
 from transforms.engines.keeper import Kept
-fields = json.loads(sys.argv[1])
+fields, gpus, sys.executable = json.loads(sys.argv[1]), *sys.argv[2:]
 kept = Kept(**{**fields, "command": tuple(fields["command"]), "environment": ()})
-print(held(kept, sys.argv[2]).url)
+print(held(kept, gpus).url)
 sys.stdout.flush()
 time.sleep(600)
 """
@@ -77,15 +77,20 @@ def stub_kept(engine: str = "stub", **fields) -> Kept:
     return Kept(engine=engine, command=STUB, health="/v1/models", **fields)
 
 
+def taking(kept: Kept, gpus: str = "") -> subprocess.Popen[str]:
+    """A process that prints the URL of an engine as soon as it has it, and goes on holding it."""
+    described = json.dumps(dataclasses.asdict(kept))
+    command = [PYTHON, "-c", HOLDER, described, gpus, sys.executable]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
 @pytest.fixture
 def holder(place: Path) -> Iterator[Callable[..., tuple[subprocess.Popen, str]]]:
     """Start a process that holds an engine; the process and the engine's URL."""
     started = []
 
     def start(kept: Kept, gpus: str = "") -> tuple[subprocess.Popen, str]:
-        fields = {"engine": kept.engine, "command": kept.command, "health": kept.health}
-        command = [sys.executable, "-c", HOLDER, json.dumps(fields), gpus]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process = taking(kept, gpus)
         started.append(process)
         return process, process.stdout.readline().strip()
 
@@ -225,7 +230,8 @@ def test_a_keeper_that_was_killed_leaves_no_engine(fake, place, tmp_path):
     url = held(fake("one", child=True), "").url
     [engine] = processes_of(url)
     [child] = child_of("one")
-    [scratch] = place.glob("engine-*")
+    scratch = Path(json.loads((place / "gpus-all.keeper").read_text())["scratch"])
+    assert scratch.exists()
     os.kill(keeper_of(engine), signal.SIGKILL)
     wait_until(lambda: not processes_of(url))
     assert child_of("one") == [child]
@@ -263,11 +269,12 @@ def test_who_leaves_while_the_engine_is_ended_leaves_nothing(fake, hurried, plac
     """The end goes on, though nobody waits for it any more."""
     hurried(_ENDS_WITHIN_S=4.0)
     slow = fake("slow", start_timeout_s=1.0, load_s=300, ends_s=300, child=True)
-    threading.Thread(target=contextlib.suppress(EngineDown)(held), args=(slow, "")).start()
+    loading = taking(slow)
     wait_until(lambda: bool(child_of("slow")))
     below = {*child_of("slow"), keeper_of(keeper_of(child_of("slow")[0]))}
     time.sleep(2)
-    hold_module._holds[next(iter(hold_module._holds))].let_go()
+    loading.kill()
+    loading.communicate()
     assert_gone(below, place.parent)
 
 
@@ -396,7 +403,7 @@ def test_who_waits_for_another_engine_to_leave_holds_nobody_up(holder, fake):
 def test_who_comes_when_the_last_one_leaves_gets_an_engine(fake, place):
     """Another one if need be, at any moment."""
     urls = set()
-    for number in range(8):
+    for number in range(4):
         hold = held(fake("one"), "")
         assert answers(hold.url)
         urls.add(hold.url)

@@ -18,9 +18,9 @@ from beam_sdg.serving import served
 from tests.processes import assert_gone, keeper_in, processes_below
 from transforms.constraint import Constraint
 from transforms.engines import hold as hold_module
-from transforms.engines.hold import end_engines
 from transforms.engines.endpoint import Endpoint
 from transforms.engines.engine import Attempted, Failure, Message, Reply, Sampling, Turn
+from transforms.engines.hold import end_engines
 from transforms.engines.usage import EngineUsage
 from transforms.engines.vllm import Vllm
 from transforms.reading import Choice, Fault, Grammar, Pattern, Structured
