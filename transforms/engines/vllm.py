@@ -48,8 +48,8 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
     revision: a branch, tag or commit of the hub's model.
     args: any flags of `vllm serve`, as on its command line. With `--data-parallel-size` all samples
         of a prompt go to the same replica, whose prefix cache has it.
-    gpus: which GPUs it gets, such as 0,1; "" leaves all that are visible to it. Engines on the same
-        GPUs follow one another; only where they are named apart do they run side by side.
+    gpus: which GPUs it gets, such as 0,1, counted within those that are visible; "" is all of them.
+        Engines that have one in common follow one another; only apart do they run side by side.
     api: chat completions, or text completions of the prompt as it is, for a model without a chat
         template.
     in_flight: requests under way at once; twice `--max-num-seqs` for each replica by default, so
