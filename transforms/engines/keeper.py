@@ -117,9 +117,7 @@ class Keeper:
                 self._changed.clear()
         finally:
             self._is_over = True
-            Path(at).unlink(
-                missing_ok=True
-            )  # whoever comes now waits for the end, then starts anew
+            Path(at).unlink(missing_ok=True)  # who comes now waits for the end and starts anew
             server.close()
             engine.cancel()
             await asyncio.wait({engine})

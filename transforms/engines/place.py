@@ -141,7 +141,7 @@ def in_the_way(place: Place) -> list[Record | None]:
     """
     found: list[Record | None] = []
     for path in sorted(place.folder.glob(f"*{_RECORD}")):
-        with contextlib.suppress(FileNotFoundError), path.open() as file:
+        with contextlib.suppress(FileNotFoundError), path.open("r+") as file:
             record = _read(file)
             if not _is_locked(file):
                 _clear(path, record)
@@ -220,5 +220,9 @@ def _status(pid: int) -> _Status | None:
 
 def _system() -> str:
     """What a process's number is good for: this run of the machine, and of the container."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    boot = namespace = ""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with contextlib.suppress(OSError):
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    return f"{boot} {namespace}"
