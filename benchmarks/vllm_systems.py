@@ -20,8 +20,8 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_sdg import Ask
-from transforms.engines import hold
 from transforms.engines.engine import Sampling
+from transforms.engines.hold import end_engines
 from transforms.engines.vllm import Vllm
 from transforms.reading import Text
 from transforms.records import Answered, Problem
@@ -127,13 +127,6 @@ def total(tokens: beam.PCollection, folder: Path) -> None:
     _ = added | beam.io.WriteToText(str(folder / "total"), shard_name_template="")
 
 
-def end_the_keeper() -> None:
-    for taken in hold._holds.values():
-        taken.let_go()
-    for pid in hold._keepers:
-        os.waitpid(pid, 0)
-
-
 SYSTEMS = {"LLM.generate": generate, "Ask": ask, "VLLMChatModelHandler": stock}
 
 
@@ -153,7 +146,7 @@ def main() -> None:
         began = time.perf_counter()
         tokens = run(json.loads(line))
         answers.write(json.dumps([tokens, time.perf_counter() - began]) + "\n")
-    end_the_keeper()
+    end_engines()
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from transforms.engines.hold import held
+from transforms.engines.hold import end_engines, held
 from transforms.engines.vllm import Vllm
 
 ROOT = Path(__file__).parents[1]
@@ -203,9 +203,9 @@ def served_model(
         for name, value in environment.items():
             patch.setenv(name, value)
         patch.setattr("tempfile.tempdir", None)
-        hold = held(served.settings().kept(), gpus="")
+        held(served.settings().kept(), gpus="")
     yield served
-    hold.let_go()
+    end_engines()
 
 
 Serve = Callable[..., str]

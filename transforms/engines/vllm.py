@@ -6,13 +6,17 @@ as to any endpoint, so one bad request costs one element, and a crash sends agai
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import os
 import shlex
 import shutil
 import sys
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pydantic
 
@@ -26,9 +30,12 @@ from transforms.engines.transport import EndpointTransport
 from transforms.engines.usage import EngineUsage, Meter
 from transforms.errors import EngineDown
 
+T = TypeVar("T")
+
 MAX_NUM_SEQS = 256  # vLLM's own default differs by device; ours is passed, so that it is known
 _NO_KEY = "BEAM_SDG_NO_KEY"
 _BALANCED_ELSEWHERE = ("-external-lb", "-hybrid-lb", "-parallel-rank")
+_LOOK_EVERY_S = 0.5
 _RANK_HEADER = "X-data-parallel-rank"  # vLLM gives the request to that replica
 
 
@@ -39,8 +46,8 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_errors
     revision: a branch, tag or commit of the hub's model.
     args: any flags of `vllm serve`, as on its command line. With `--data-parallel-size` all samples
         of a prompt go to the same replica, whose prefix cache has it.
-    gpus: which GPUs it gets, such as 0,1; "" leaves all that are visible to it. Engines on the same
-        GPUs follow one another; only where they are named apart do they run side by side.
+    gpus: which GPUs it gets, such as 0,1, counted within those that are visible; "" is all of them.
+        Engines that have one in common follow one another; only apart do they run side by side.
     api: chat completions, or text completions of the prompt as it is, for a model without a chat
         template.
     in_flight: requests under way at once; twice `--max-num-seqs` for each replica by default, so
@@ -146,14 +153,13 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_errors
         if self.revision:
             flags += ["--revision", self.revision]
         flags.append("--enable-prompt-tokens-details")  # what came from the prefix cache
+        flags.append("--disable-uvicorn-access-log")  # a line for each request
         flags += ["--host", "127.0.0.1", "--port", "{port}"]
         command = [*_program(), "serve", self.model]
         environment = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1", "VLLM_API_KEY": ""}
         if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:  # else it goes with the engine's folder
             compiled = Path(tempfile.gettempdir()) / f"torchinductor-{os.getuid()}"
             environment["TORCHINDUCTOR_CACHE_DIR"] = str(compiled)
-        if self.gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = self.gpus
         return Kept(
             engine=f"vllm serve {self.model} {shown(self.args)}".strip(),
             command=(*command, *flags),
@@ -164,12 +170,8 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_errors
         )
 
 
-class _Reloading(Exception):
-    """The engine had crashed and was loaded again meanwhile."""
-
-
 class VllmTransport:
-    """Requests to an engine that is started with the first of them.
+    """Requests to an engine that is started with the first of them, and again once it was lost.
 
     Args:
         settings: of the engine.
@@ -179,50 +181,16 @@ class VllmTransport:
         self._settings = settings
         self._kept = settings.kept()
         self._meter = Meter(settings.described())
-        self._starting = asyncio.Lock()
-        self._hold: Hold | None = None
-        self._endpoint: EndpointTransport | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._under_way: set[asyncio.Task] = set()
-        self._failure: EngineDown | None = None
+        self._serving: asyncio.Task[_Served] | None = None
 
     async def complete(self, turn: Turn) -> Attempted:
         """As an endpoint does; where the engine crashes, the turn waits until it is back.
 
         Raises:
-            EngineDown: it cannot be started, or crashes too often.
+            EngineDown: it cannot be started, or crashes too often; the next turn tries anew.
         """
-        endpoint = await self._started()
-        task = asyncio.current_task()
-        assert task is not None
-        self._under_way.add(task)
-        try:
-            while True:
-                with contextlib.suppress(_Reloading):
-                    return await self._completed(endpoint, turn)
-        except asyncio.CancelledError:
-            if self._failure is None:
-                raise
-            task.uncancel()
-            raise self._failure from None
-        finally:
-            self._under_way.discard(task)
-
-    async def _completed(self, endpoint: EndpointTransport, turn: Turn) -> Attempted:
-        """The turn's answer.
-
-        Raises:
-            _Reloading: after a crash longer than the endpoint waits; now the engine is back.
-            EngineDown: it is not, or nothing that it is asked succeeds.
-        """
-        try:
-            return await endpoint.complete(turn)
-        except EngineDown as error:
-            assert self._hold is not None
-            if not self._hold.is_starting():
-                raise
-            await asyncio.to_thread(self._hold.is_ready)
-            raise _Reloading from error
+        served = await self._started()
+        return await served.complete(turn)
 
     def meter(self) -> Meter:
         """It looks at the engine from its start on."""
@@ -230,24 +198,25 @@ class VllmTransport:
 
     async def close(self) -> None:
         """Close the connections; the engine stays warm until the process ends."""
-        if self._hold is not None:
-            self._hold.forget(self._is_over)
-        if self._endpoint is not None:
-            await self._endpoint.close()
+        if self._serving is not None:
+            self._serving.cancel()
+            await _closed(self._serving)
         await self._meter.close()
 
-    async def _started(self) -> EndpointTransport:
-        async with self._starting:
-            if self._failure is not None:
-                raise self._failure
-            if self._endpoint is None:
-                self._hold = await asyncio.to_thread(held, self._kept, self._settings.gpus)
-                commit = await asyncio.to_thread(self._settings.commit)
-                await self._meter.start(self._hold.url, commit)
-                self._endpoint = self._connected(self._hold.url)
-                self._loop = asyncio.get_running_loop()
-                self._hold.when_over(self._is_over)
-            return self._endpoint
+    async def _started(self) -> "_Served":
+        before = self._serving
+        if before is None or _is_lost(before):
+            self._serving = asyncio.create_task(self._serve(before))
+        assert self._serving is not None
+        return await asyncio.shield(self._serving)  # all who wait for it get the same
+
+    async def _serve(self, before: "asyncio.Task[_Served] | None") -> "_Served":
+        if before is not None:
+            await _closed(before)
+        hold = await _in_a_thread(lambda: held(self._kept, self._settings.gpus))
+        commit = await _in_a_thread(self._settings.commit)
+        await self._meter.start(hold.url, commit)
+        return _Served(hold, self._connected(hold.url))
 
     def _connected(self, url: str) -> EndpointTransport:
         settings = self._settings
@@ -263,16 +232,98 @@ class VllmTransport:
         ranks = [{_RANK_HEADER: str(rank)} for rank in range(replicas)] if replicas > 1 else [{}]
         return endpoint.open(ranks)
 
+
+class _Served:
+    """An engine that is up, and the requests to it, until it is over.
+
+    Args:
+        hold: of the engine.
+        endpoint: where it listens.
+    """
+
+    def __init__(self, hold: Hold, endpoint: EndpointTransport) -> None:
+        self._hold = hold
+        self._endpoint = endpoint
+        self._loop = asyncio.get_running_loop()
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._failure: EngineDown | None = None
+        hold.when_over(self._is_over)
+
+    def is_lost(self) -> bool:
+        """Whether it is over, so that another one is needed."""
+        return self._hold.is_over()
+
+    async def complete(self, turn: Turn) -> Attempted:
+        """The turn's answer, asked for again after a crash.
+
+        Raises:
+            EngineDown: the engine is given up, or nothing that it is asked succeeds.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        try:
+            while True:
+                crashes = self._hold.crashes()
+                try:
+                    return await self._endpoint.complete(turn)
+                except EngineDown:
+                    if not self._hold.is_starting() and self._hold.crashes() == crashes:
+                        raise
+                while self._hold.is_starting():  # longer than an endpoint waits
+                    await asyncio.sleep(_LOOK_EVERY_S)
+        except asyncio.CancelledError:
+            if self._failure is None:
+                raise
+            task.uncancel()
+            raise self._failure from None
+        finally:
+            self._under_way.discard(task)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._hold.forget(self._is_over)
+        await self._endpoint.close()
+
     def _is_over(self) -> None:
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._give_up)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._give_up)
 
     def _give_up(self) -> None:
         """Let every request fail with the engine's own words."""
-        assert self._hold is not None
         self._failure = self._hold.failure()
         for task in self._under_way:
             task.cancel()
+
+
+def _is_lost(serving: asyncio.Task[_Served]) -> bool:
+    if not serving.done():
+        return False
+    return _has_failed(serving) or serving.result().is_lost()
+
+
+async def _closed(serving: asyncio.Task[_Served]) -> None:
+    if serving.done() and not _has_failed(serving):
+        await serving.result().close()
+
+
+def _has_failed(serving: asyncio.Task[_Served]) -> bool:
+    return serving.cancelled() or serving.exception() is not None
+
+
+async def _in_a_thread(call: Callable[[], T]) -> T:
+    """As asyncio.to_thread, but the process may end while it goes on."""
+    outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+    outcome.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="engine-start", daemon=True).start()
+    return await asyncio.wrap_future(outcome)
 
 
 def _program() -> list[str]:

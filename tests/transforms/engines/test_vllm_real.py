@@ -20,6 +20,7 @@ from transforms.constraint import Constraint
 from transforms.engines import hold as hold_module
 from transforms.engines.endpoint import Endpoint
 from transforms.engines.engine import Attempted, Failure, Message, Reply, Sampling, Turn
+from transforms.engines.hold import end_engines
 from transforms.engines.usage import EngineUsage
 from transforms.engines.vllm import Vllm
 from transforms.reading import Choice, Fault, Grammar, Pattern, Structured
@@ -37,8 +38,7 @@ def settings(served_model, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vllm]:
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr(hold_module, "_holds", {})
     yield served_model.settings()
-    for taken in hold_module._holds.values():
-        taken.let_go()
+    end_engines()
 
 
 def turn(seed: int, text: str = "Tell a story.", **sampling: object) -> Turn:
