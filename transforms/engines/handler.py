@@ -14,8 +14,6 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from apache_beam.ml.inference.base import ModelHandler
-
 import prompts
 from transforms.codec import canonical_json, to_json
 from transforms.engines.client import Client, shared_client
@@ -26,6 +24,7 @@ from transforms.engines.usage import EngineUsage
 from transforms.errors import EngineDown, RunError
 from transforms.reading import Fault, Reader
 from transforms.records import Answered, Call, Reject, sample_id
+from transforms.run_inference import ModelHandler
 from transforms.seeding import digest, sampling_seed
 
 Variables = Callable[[Any], Mapping[str, object]]
