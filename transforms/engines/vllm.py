@@ -9,21 +9,21 @@ import asyncio
 import concurrent.futures
 import contextlib
 import os
-import re
 import shlex
 import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
 
 from transforms.engines.completions import Api
-from transforms.engines.endpoint import Endpoint
+from transforms.engines.endpoint import Endpoint, identity_of
 from transforms.engines.engine import Attempted, Turn
+from transforms.engines.flags import deciding, flags_of, refused, shown
 from transforms.engines.hold import Hold, held
 from transforms.engines.keeper import Kept
 from transforms.engines.transport import EndpointTransport
@@ -33,15 +33,13 @@ from transforms.errors import EngineDown
 T = TypeVar("T")
 
 MAX_NUM_SEQS = 256  # vLLM's own default differs by device; ours is passed, so that it is known
-_SECRET = re.compile(r"^--.*[-_](token|key|secret|password)$")
 _NO_KEY = "BEAM_SDG_NO_KEY"
-_BALANCED_ELSEWHERE = ("-external-lb", "-hybrid-lb", "--data-parallel-rank")
+_BALANCED_ELSEWHERE = ("-external-lb", "-hybrid-lb", "-parallel-rank")
 _LOOK_EVERY_S = 0.5
 _RANK_HEADER = "X-data-parallel-rank"  # vLLM gives the request to that replica
-_OURS = ("--host", "--port", "--uds", "--api-key", "--served-model-name", "--revision")
 
 
-class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
+class Vllm(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
     """A model and how vLLM serves it.
 
     model: its name on the hub, or a folder.
@@ -66,7 +64,7 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
     args: str = ""
     gpus: str = pydantic.Field("", pattern=r"^(\d+(,\d+)*)?$")
     in_flight: int = pydantic.Field(0, ge=0)
-    timeout_s: float = pydantic.Field(3600.0, gt=0)
+    timeout_s: float = pydantic.Field(4 * 3600.0, gt=0)
     start_timeout_s: float = pydantic.Field(1800.0, gt=0)
     restarts: int = pydantic.Field(2, ge=0)
     accelerator: str = ""
@@ -76,12 +74,11 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
     @classmethod
     def _are_flags(cls, args: str) -> str:
         try:
-            flags = shlex.split(args)
+            fault = refused(args)
         except ValueError as error:
             raise ValueError(f"{error}; write the flags as on a command line") from error
-        for flag in flags:
-            if flag.split("=")[0].replace("_", "-") in _OURS:
-                raise ValueError(f"{flag.split('=')[0]} is set by this program; leave it out")
+        if fault:
+            raise ValueError(fault)
         return args
 
     @pydantic.model_validator(mode="after")
@@ -92,25 +89,22 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     def max_num_seqs(self) -> int:
         """The most sequences that one replica works on at once."""
-        return self._number(("--max-num-seqs",), MAX_NUM_SEQS)
+        return self._number("--max-num-seqs", MAX_NUM_SEQS)
 
     def replicas(self) -> int:
         """How many copies of the model vLLM spreads requests over; 1 where something else does."""
-        if any(flag in self.args.replace("_", "-") for flag in _BALANCED_ELSEWHERE):
+        if any(flag.endswith(_BALANCED_ELSEWHERE) for flag in flags_of(self.args)):
             return 1
-        return self._number(("--data-parallel-size", "-dp"), 1)
+        return self._number("--data-parallel-size", 1)
 
-    def _number(self, names: Sequence[str], default: int) -> int:
-        flags = shlex.split(self.args.replace("=", " "))
-        for flag, value in zip(flags, flags[1:], strict=False):
-            if flag.replace("_", "-") in names and value.isdigit():
-                return int(value)
-        return default
+    def _number(self, flag: str, default: int) -> int:
+        value = flags_of(self.args).get(flag, "")
+        return int(value) if value.isdigit() else default
 
     def identity(self) -> str:
-        """The model alone, as of an endpoint: its answers are the same wherever it is served."""
-        revision = f"@{self.revision}" if self.revision else ""
-        return f"model:{self.model}{revision}" + (" as text" if self.api == "text" else "")
+        """The model, and the flags that decide its answers: the same wherever it is served."""
+        model = f"{self.model}@{self.revision}" if self.revision else self.model
+        return identity_of(model, self.api, deciding(self.args))
 
     def resource_hints(self) -> dict[str, str]:
         """The accelerator, for the inference step alone."""
@@ -130,7 +124,7 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
             engine="vLLM",
             model=self.model,
             revision=self.revision,
-            args=_without_secrets(self.args),
+            args=shown(self.args),
             in_flight=self.in_flight,
             slots=self.max_num_seqs(),
         )
@@ -154,37 +148,26 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
     def kept(self) -> Kept:
         """What its keeper is told."""
         flags = shlex.split(self.args)
-        if self.max_num_seqs() == MAX_NUM_SEQS and not any("num-seqs" in flag for flag in flags):
+        if not {"--max-num-seqs", "--config"} & flags_of(self.args).keys():
             flags += ["--max-num-seqs", str(MAX_NUM_SEQS)]
         if self.revision:
             flags += ["--revision", self.revision]
         flags.append("--enable-prompt-tokens-details")  # what came from the prefix cache
         flags.append("--disable-uvicorn-access-log")  # a line for each request
-        command = [*_program(), "serve", self.model, "--host", "127.0.0.1", "--port", "{port}"]
-        environment = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1"}
+        flags += ["--host", "127.0.0.1", "--port", "{port}"]
+        command = [*_program(), "serve", self.model]
+        environment = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1", "VLLM_API_KEY": ""}
         if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:  # else it goes with the engine's folder
             compiled = Path(tempfile.gettempdir()) / f"torchinductor-{os.getuid()}"
             environment["TORCHINDUCTOR_CACHE_DIR"] = str(compiled)
         return Kept(
-            engine=f"vllm serve {self.model} {_without_secrets(self.args)}".strip(),
+            engine=f"vllm serve {self.model} {shown(self.args)}".strip(),
             command=(*command, *flags),
             health="/health",
             environment=tuple(environment.items()),
             start_timeout_s=self.start_timeout_s,
             restarts=self.restarts,
         )
-
-
-def _without_secrets(args: str) -> str:
-    """Flags as on a command line, a token's or key's value not shown."""
-    flags = shlex.split(args)
-    for number, flag in enumerate(flags):
-        name, is_set, _ = flag.partition("=")
-        if _SECRET.search(name) and is_set:
-            flags[number] = f"{name}=..."
-        elif _SECRET.search(name) and number + 1 < len(flags):
-            flags[number + 1] = "..."
-    return shlex.join(flags)
 
 
 class VllmTransport:

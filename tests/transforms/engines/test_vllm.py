@@ -15,7 +15,9 @@ import pytest
 
 from tests.processes import assert_gone, keeper_in, processes_below
 from transforms.engines import vllm as vllm_module
+from transforms.engines.endpoint import Endpoint
 from transforms.engines.engine import Attempted, Message, Reply, Sampling, Turn
+from transforms.engines.flags import deciding
 from transforms.engines.rehearsal import Rehearsal
 from transforms.engines.usage import EngineUsage
 from transforms.engines.vllm import Vllm
@@ -84,7 +86,9 @@ def test_twice_what_the_engine_works_on_is_in_flight(args, expected):
     [
         ("--port 80", "--port is set by this program"),
         ("--host=0.0.0.0", "--host is set by this program"),
-        ("--served_model_name x", "--served_model_name is set by this program"),
+        ("--served_model_name x", "--served-model-name is set by this program"),
+        ("--hos 0.0.0.0", "--hos is set by this program"),
+        ("--hf-token abc", "--hf-token would be seen by everybody"),
         ("--dtype 'float32", "No closing quotation"),
     ],
 )
@@ -100,19 +104,84 @@ def test_what_is_started(monkeypatch):
     args = "--tensor-parallel-size 2 --override-generation-config '{\"a\": 1}'"
     kept = Vllm(model="org/m", revision="abc", args=args, gpus="2,3").kept()
     assert kept.command == (
-        *("vllm", "serve", "org/m", "--host", "127.0.0.1", "--port", "{port}"),
+        *("vllm", "serve", "org/m"),
         *("--tensor-parallel-size", "2", "--override-generation-config", '{"a": 1}'),
         *("--max-num-seqs", "256", "--revision", "abc", "--enable-prompt-tokens-details"),
         "--disable-uvicorn-access-log",
+        *("--host", "127.0.0.1", "--port", "{port}"),
     )
+    assert dict(kept.environment)["CUDA_VISIBLE_DEVICES"] == "2,3"
+    assert dict(kept.environment)["VLLM_API_KEY"] == ""
+
+
+def test_a_file_of_settings_may_say_how_many_are_worked_on(monkeypatch):
+    """What stands on the command line would win over it."""
+    monkeypatch.setattr(vllm_module, "_program", lambda: ["vllm"])
+    assert "--max-num-seqs" not in Vllm(model="m", args="--config f.yaml").kept().command
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        "--lora-modules t=/a",
+        "--lora-modules t=/b",
+        "--chat-template a.jinja",
+        "--quantization fp8",
+        "-q awq",
+        "--reasoning-parser qwen3",
+    ],
+)
+def test_flags_that_decide_answers_are_part_of_their_keys(args):
+    """Each has answers of its own."""
+    assert Vllm(model="m", args=args).identity() == f"model:m with {deciding(args)}"
+    assert deciding(args) != ""
+
+
+def test_other_flags_leave_answers_to_the_model():
+    """However it is served, here or elsewhere, its answers are the same."""
+    one = Vllm(model="m", args="--tensor-parallel-size 8 --max-num-seqs 4", in_flight=3)
+    assert one.identity() == Endpoint(url="http://h/v1", model="m").identity()
+    assert one.identity() != Vllm(model="m", api="text").identity()
+
+
+def test_a_template_counts_by_its_content(tmp_path):
+    """Not by the name of its file."""
+    template = tmp_path / "t.jinja"
+    seen = set()
+    for text in ("a", "b", "a"):
+        template.write_text(text)
+        seen.add(Vllm(model="m", args=f"--chat-template={template}").identity())
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "replicas"),
+    [
+        ("", 1),
+        ("--data-parallel-size 4", 4),
+        ("-dp 2", 2),
+        ("--data_parallel_size=8 --data-parallel-external-lb", 1),
+        ("--data-parallel-size 8 --data-parallel-rank 3", 1),
+    ],
+)
+def test_replicas_are_those_that_vllm_spreads_requests_over(args, replicas):
+    """Each is kept full."""
+    settings = Vllm(model="m", args=f"{args} --max-num-seqs 10")
+    assert settings.replicas() == replicas
+    assert settings.in_flight == 20 * replicas
 
 
 @pytest.mark.parametrize(
     ("args", "shown"),
     [
-        ("--hf-token abc --max-num-seqs 4", "--hf-token ... --max-num-seqs 4"),
-        ("--hf_token=abc", "--hf_token=..."),
-        ("--max-num-batched-tokens 4 --hf-token", "--max-num-batched-tokens 4 --hf-token"),
+        ("--ssl-key abc --max-num-seqs 4", "--ssl-key ... --max-num-seqs 4"),
+        ("--ssl_key=abc", "--ssl_key=..."),
+        ("--max-num-batched-tokens 4", "--max-num-batched-tokens 4"),
+        (
+            """--model-loader-extra-config '{"aws_secret_access_key": "abc", "max_tokens": "4"}'""",
+            "--model-loader-extra-config "
+            """'{"aws_secret_access_key": "...", "max_tokens": "4"}'""",
+        ),
         ("--hf-overrides '{\"a\": 1}'", "--hf-overrides '{\"a\": 1}'"),
     ],
 )
