@@ -200,7 +200,8 @@ def _taken(place: Place, kept: Kept) -> Hold:
     keeper: subprocess.Popen[bytes] | None = None
     give_up_at = time.monotonic() + _OTHERS_LEAVE_S
     while True:
-        if keeper is not None and keeper.poll():
+        is_late = time.monotonic() > give_up_at
+        if keeper is not None and (is_late or keeper.poll()):
             raise EngineDown(f"the keeper of the engine does not start; {_log(place)} says why")
         with alone(place):
             there = in_the_way(place)
@@ -211,7 +212,7 @@ def _taken(place: Place, kept: Kept) -> Hold:
             connection = _connected(place)
             if connection is not None:
                 return Hold(connection, kept.engine, key)
-        if time.monotonic() > give_up_at:
+        if is_late:
             names = [each.engine for each in there if each is not None]
             raise EngineDown(
                 f"another run has {names[0] if names else 'another engine'} on these GPUs; wait "

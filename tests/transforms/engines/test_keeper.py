@@ -53,7 +53,7 @@ def fake(tmp_path: Path) -> Callable[..., Kept]:
 def hurried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let keepers run with other values of their module's constants."""
 
-    def hurry(**constants: float) -> None:
+    def hurry(**constants: object) -> None:
         program = tmp_path / "python"
         settings = "; ".join(f"keeper.{name} = {value}" for name, value in constants.items())
         script = f"from transforms.engines import keeper; {settings}; keeper.main()"
@@ -196,6 +196,14 @@ def test_a_program_that_is_not_there_is_one_error(place):
     """Nobody waits for it."""
     with pytest.raises(EngineDown, match="/nowhere/vllm: No such file or directory"):
         held(Kept("missing", ("/nowhere/vllm",), "/health"), "")
+
+
+def test_a_keeper_that_cannot_start_is_one_error(hurried, place):
+    """With the path of what it said."""
+    hurried(nothing="nowhere")
+    with pytest.raises(EngineDown, match="the keeper of the engine does not start; .*gpus-all.log"):
+        held(Kept("m", FAKE, "/health"), "")
+    assert "NameError" in (place / "gpus-all.log").read_text()
 
 
 def test_an_engine_that_is_never_ready_is_given_up(place):
