@@ -7,7 +7,6 @@ A test that needs something a machine may lack asks for it by fixture and is ski
     network    a package index that pip can install from
     chromium   a browser that opens pages without a screen
     datasets   the library that trainers read datasets with, and the hub's client
-    dataflow   Google's clients, with which Beam describes a job to Dataflow
     vllm       vLLM, for a GPU or for the CPU, and what makes a tiny model for it
     worker-image    root, debootstrap and namespaces, to install a worker in a bare Debian
 """
@@ -136,15 +135,6 @@ def load_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
         return datasets.load_dataset(str(folder), *arguments, cache_dir=cache, **keywords)
 
     return load
-
-
-@pytest.fixture
-def dataflow() -> None:
-    """What Beam needs to talk to Dataflow."""
-    try:
-        import apitools  # noqa: F401
-    except ImportError:
-        lacking("dataflow", "Google's clients are not installed: the extra `dataflow`")
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ mount -t proc proc "$0/proc" && mount -t sysfs sys "$0/sys" && mount -t tmpfs sh
 mount --bind "$1" "$0/root/.cache/uv" && exec chroot "$0" "${@:2}"
 """
 
+SCRIPTS = ("tiny_model", "on_a_worker", "placed")
+
 Inside = Callable[..., str]
 
 
@@ -99,7 +101,7 @@ def worker(bare_root: Path, wheel: Path, inside: Inside) -> Inside:
     """The root as the install script leaves it, with wheels for the CPU."""
     for folder in ("docker", "scripts"):
         shutil.copytree(ROOT / folder, bare_root / "src" / folder)
-    for path in (wheel, ROOT / "tests" / "tiny_model.py", ROOT / "tests" / "on_a_worker.py"):
+    for path in (wheel, *(ROOT / "tests" / f"{name}.py" for name in SCRIPTS)):
         shutil.copy(path, bare_root / "src")
     requirement = f"/src/{wheel.name}[{argument('EXTRAS')}]"
     inside("/src/docker/worker/install.sh", "--cpu", "/opt/beam-sdg", requirement)
@@ -144,6 +146,22 @@ def test_beams_harness_asks_the_engine(worker, bare_root):
     assert {type(is_good) for _, is_good, _ in rows} == {bool}
     assert {program for _, _, program in rows} == {"sdk_worker_main.py"}
     assert (bare_root / "answers" / "rejects").read_text() == ""
+
+
+def test_dataflow_would_be_told_which_step_needs_a_gpu(worker):
+    """By the job that its runner makes in a dry run: the image for all, the hint for one."""
+    said = worker(
+        *("env", "PYTHONPATH=/src", "python", "-m", "placed"),
+        *("--runner=DataflowRunner", "--dry_run=True", "--no_auth", "--project=project"),
+        *("--region=us-central1", "--sdk_container_image=registry/worker:1"),
+        *("--temp_location=gs://bucket/temp", "--staging_location=gs://bucket/staging"),
+    )
+    told = json.loads(said.splitlines()[-1])
+    with_it = [name for name, hints in told["hints"].items() if hints]
+    assert any(name.endswith("/BeamML_RunInference") for name in with_it)
+    assert all("/Infer/" in name for name in with_it)
+    assert len(told["hints"]) > len(with_it)
+    assert all("registry/worker:1" in payload for payload in told["environments"])
 
 
 def test_the_index_has_every_wheel_of_a_gpu_worker(worker, wheel):
