@@ -55,4 +55,4 @@ if __name__ == "__main__":
     told.run()
     proto = told.runner.proto_pipeline
     payloads = [one.payload.decode() for one in proto.components.environments.values()]
-    print(json.dumps({"hints": hinted(proto), "environments": payloads}))
+    sys.stdout.write(json.dumps({"hints": hinted(proto), "environments": payloads}) + "\n")
