@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DOCKERFILE = (ROOT / "docker" / "worker" / "Dockerfile").read_text()
+DOCKERFILE = (ROOT / "images" / "worker" / "Dockerfile").read_text()
 PYTHONS = re.compile(r"\((\d+), (\d+)\) <= sys.version_info < \((\d+), (\d+)\)")
 SETTINGS = re.compile(r"(PIP_|UV_|SSL_CERT_).*|https?_proxy|no_proxy", re.IGNORECASE)
 # The mounts end with the last process of their namespace, however it ends.
@@ -99,12 +99,12 @@ def inside(bare_root: Path) -> Inside:
 @pytest.fixture(scope="module")
 def worker(bare_root: Path, wheel: Path, inside: Inside) -> Inside:
     """The root as the install script leaves it, with wheels for the CPU."""
-    for folder in ("docker", "scripts"):
+    for folder in ("images", "scripts"):
         shutil.copytree(ROOT / folder, bare_root / "src" / folder)
     for path in (wheel, *(ROOT / "tests" / f"{name}.py" for name in SCRIPTS)):
         shutil.copy(path, bare_root / "src")
     requirement = f"/src/{wheel.name}[{argument('EXTRAS')}]"
-    inside("/src/docker/worker/install.sh", "--cpu", "/opt/beam-sdg", requirement)
+    inside("/src/images/worker/install.sh", "--cpu", "/opt/beam-sdg", requirement)
     return inside
 
 
@@ -183,7 +183,7 @@ def test_the_image_agrees_with_the_project():
     assert set(argument("EXTRAS").split(",")) <= set(PROJECT["optional-dependencies"])
 
 
-@pytest.mark.parametrize("script", ["docker/worker/install.sh", "scripts/environment.sh"])
+@pytest.mark.parametrize("script", ["images/worker/install.sh", "scripts/environment.sh"])
 def test_the_scripts_take_the_pythons_that_the_project_takes(script):
     """The bounds in them are those of pyproject.toml."""
     bounds = PYTHONS.search((ROOT / script).read_text()).groups()
