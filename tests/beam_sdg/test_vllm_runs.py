@@ -13,7 +13,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.processes import assert_gone, called, keeper_in, processes_below
+from tests.processes import (
+    assert_gone,
+    called,
+    heed_interrupts,
+    keeper_in,
+    processes_below,
+)
 
 ROOT = Path(__file__).parents[2]
 PAIRS = "--combination_weights=complication=1"  # those that may be any text
@@ -70,6 +76,7 @@ def started(served_model, output: Path, *flags: str) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
 
 
