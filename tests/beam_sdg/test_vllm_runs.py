@@ -7,7 +7,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-ROOT = Path(__file__).parents[2]
 PAIRS = "--combination_weights=complication=1"  # those that may be any text
 UNREADABLE = {"malformed_answer", "empty_answer", "truncated_answer"}
 
