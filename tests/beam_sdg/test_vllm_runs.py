@@ -1,12 +1,27 @@
-"""Whole runs on vLLM itself: what parses, and what the manifest says of the engine."""
+"""Whole runs on vLLM itself: what parses, what a crash costs, and what is left behind."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from tests.processes import (
+    assert_gone,
+    called,
+    heed_interrupts,
+    keeper_in,
+    processes_below,
+)
+
+ROOT = Path(__file__).parents[2]
 PAIRS = "--combination_weights=complication=1"  # those that may be any text
 UNREADABLE = {"malformed_answer", "empty_answer", "truncated_answer"}
 
@@ -49,3 +64,84 @@ def test_every_structured_stage_parses(beam_sdg_command, served_model, tmp_path,
         assert engine["version"]
         assert 0 < engine["utilisation"] <= 1
         assert engine["prefix_cache_hit_rate"] >= 0
+
+
+def started(served_model, output: Path, *flags: str) -> subprocess.Popen[bytes]:
+    """A run whose last stage asks vLLM, in a process group of its own."""
+    command = [sys.executable, "-m", "beam_sdg", "infinibyte", f"--output={output}", *flags]
+    command += [*served_model.flags("--set=solution."), "--set=solution.max_tokens=150"]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, **served_model.environment},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=heed_interrupts,
+    )
+
+
+def wait_for_answers(run: subprocess.Popen[bytes], output: Path, number: int) -> None:
+    give_up_at = time.monotonic() + 300
+    while answers(output, "solution") < number:
+        assert run.poll() is None, run.stderr and run.stderr.read().decode()
+        assert time.monotonic() < give_up_at
+        time.sleep(0.2)
+
+
+def test_an_engine_that_is_killed_in_a_run_loses_nothing(beam_sdg_command, served_model, tmp_path):
+    """It is started again, what it had taken is asked again, and it ends with the run.
+
+    The next run finds all answers in the store and starts no engine.
+    """
+    output, place = tmp_path / "out", tmp_path / "engines"
+    place.mkdir()
+    apart = served_model.apart(place)
+    flags = ("--num_records=24", "--set=solution.in_flight=4")
+    with started(apart, output, *flags) as run:
+        wait_for_answers(run, output, 3)
+        keeper = keeper_in(place)
+        below = processes_below(keeper)
+        [core] = [pid for pid in below if called(pid).startswith("VLLM::EngineCore")]
+        os.kill(core, signal.SIGKILL)
+        give_up_at = time.monotonic() + 300
+        while run.poll() is None:
+            assert time.monotonic() < give_up_at
+            below |= processes_below(keeper)
+            time.sleep(0.5)
+        assert run.returncode == 0
+    assert_gone(below, place)
+    rows = sum(pq.read_metadata(path).num_rows for path in output.glob("data/*"))
+    assert rows + sum(rejects(output).values()) == 24
+    noise = {"truncated_answer", "empty_answer", "broken_code"}  # what no model can help
+    assert {reason for _, reason in rejects(output)} <= noise
+    paid = answers(output, "solution")
+    assert paid >= 24
+
+    for folder in (output / ".work").glob("stages/*solution*"):
+        shutil.rmtree(folder)
+    (output / "manifest.json").unlink()
+    nowhere = tmp_path / "nowhere"
+    nowhere.mkdir()
+    elsewhere = served_model.apart(nowhere)
+    done = beam_sdg_command(
+        "infinibyte", f"--output={output}", *flags, *elsewhere.flags("--set=solution."),
+        "--set=solution.max_tokens=150", **elsewhere.environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not list(nowhere.glob("beam-sdg-*"))
+    assert answers(output, "solution") == paid
+
+
+def test_after_ctrl_c_nothing_is_left(served_model, tmp_path):
+    """The run says that it goes on later, and its engine ends with it."""
+    output, place = tmp_path / "out", tmp_path / "engines"
+    place.mkdir()
+    with started(served_model.apart(place), output, "--num_records=100") as run:
+        wait_for_answers(run, output, 1)
+        below = processes_below(keeper_in(place))
+        os.killpg(run.pid, signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+        assert run.returncode == 130
+    assert b"the same command goes on" in said
+    assert len(below) >= 3  # the keeper, the server, the engine's core
+    assert_gone(below, place)
