@@ -54,6 +54,7 @@ def test_every_structured_stage_parses(beam_sdg_command, served_model, tmp_path,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
     assert all(answers(output, stage) >= 8 for stage in asked)
+    assert (output / "manifest.json").exists(), done.stderr  # without rows, too
     found = rejects(output)
     assert not [(stage, reason) for stage, reason in found if reason in UNREADABLE]
     if "evals" in asked:
