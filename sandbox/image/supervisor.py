@@ -1,0 +1,786 @@
+"""What runs inside a container, as its first process: forks an interpreter per session, owns time.
+
+Standard library only; numpy and sympy are imported once, before the forks, where they are there.
+The host speaks in frames of JSON (`length, 4 bytes, big endian; body`) over a unix socket that we
+connect to, or over our standard streams:
+
+    {"op": "open", "s": 1, "seed": "<hex>"}                  start session 1
+    {"op": "run", "s": 1, "n": 7, "code": …, "t": 10.0, "limit": 4000}
+    {"op": "close", "s": 1}                                  -> {"s": 1, "closed": true}
+
+and is answered with `{"s": 1, "n": 7, "status", "output", "dropped", "duration", "lost", "notice"}`.
+
+What we fear is the worker, which runs what a model wrote, as our own user where it is alone in the
+container. So: nothing from it is parsed. Its output is one pipe of bytes, for us to drain and cut.
+That a cell has ended is a frame of nine bytes on another pipe: the nonce that came with the cell, and
+`o` or `e`. Any other byte there ends the interpreter. No signal reaches the first process of a
+container from inside, unless it has a handler; our memory is not its to read (not dumpable); it
+is the kernel's first choice when memory runs out, and it is nicer than we are. Everything that a
+session has started ends by one `kill(-1)`. Where several sessions share the container, each has a
+user of its own, and a Landlock domain where the kernel has it.
+"""
+
+import ast
+import asyncio
+import builtins
+import codecs
+import contextlib
+import ctypes
+import fcntl
+import gc
+import hashlib
+import heapq
+import io
+import json
+import linecache
+import os
+import random
+import resource
+import select
+import signal
+import socket
+import stat
+import sys
+import time
+import traceback
+import types
+
+CODE_FD, CONTROL_FD, KEPT_OUTPUT_FD = 90, 91, 92
+HIGH_FD = 1024  # above all that the supervisor has open
+NONCE = 8
+MAX_FRAME, MAX_OUTPUT, CHUNK = 4 << 20, 1 << 20, 1 << 16
+TAIL = 2048
+SHARED_MEMORY = "/dev/shm"
+FONTS = "/opt/beam-sdg/matplotlib"
+KEPT_ENVIRONMENT = ("PATH", "LANG", "LD_LIBRARY_PATH")
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
+UNLIMITED_PROCESSES = 1_000_000  # a limit that counts a user's over all containers bounds nothing
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+# --- the worker ---------------------------------------------------------------------------------
+
+
+def work():
+    """Run cells as they come in, forever.
+
+    Cells may overwrite whatever they reach: builtins, modules, our globals. So all that the loop
+    needs is in locals; and where that is not enough, the interpreter ends and is started again.
+    """
+    os_read, os_write, os_exit, os_dup2, getpid = os.read, os.write, os._exit, os.dup2, os.getpid
+    compile_, exec_, eval_, repr_, type_, str_, len_ = compile, exec, eval, repr, type, str, len
+    isinstance_, int_from = isinstance, int.from_bytes
+    base_exception, exception, system_exit = BaseException, Exception, SystemExit
+    syntax_error, keyboard_interrupt = SyntaxError, KeyboardInterrupt
+    set_signal, set_mask, sigint, set_to = signal.signal, signal.pthread_sigmask, signal.SIGINT, 2
+    print_exception, lines_of = traceback.print_exception, linecache.cache
+    expr, expression = ast.Expr, ast.Expression
+    allow_await, only_ast, is_coroutine = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, ast.PyCF_ONLY_AST, 0x80
+    futures = sum({getattr(__import__("__future__"), n).compiler_flag
+                   for n in __import__("__future__").all_feature_names})  # fmt: skip
+    new_loop, set_loop = asyncio.new_event_loop, asyncio.set_event_loop
+    file_io, buffered_io, text_io, system = io.FileIO, io.BufferedWriter, io.TextIOWrapper, sys
+    main = types.ModuleType("__main__")
+    main.__builtins__ = builtins
+    sys.modules["__main__"] = main
+    space, flags, loop, number = main.__dict__, 0, None, 0
+    me = getpid()
+    running = [False]
+
+    def interrupt(_signal, _frame):
+        if running[0]:
+            raise keyboard_interrupt
+
+    def stream(fd):
+        raw = buffered_io(file_io(fd, "w", closefd=False))
+        return text_io(raw, "utf-8", "backslashreplace", "\n", True)
+
+    out = err = None
+    while True:
+        head = b""
+        while len_(head) < 4 + 8:
+            more = os_read(90, 4 + 8 - len_(head))
+            if not more:
+                os_exit(0)
+            head += more
+        size, nonce, parts = int_from(head[:4], "big"), head[4:], []
+        while size:
+            more = os_read(90, size)
+            size -= len_(more)
+            parts.append(more)
+        code = b"".join(parts).decode("utf-8", "surrogatepass").removeprefix("\ufeff")
+        os_dup2(92, 1)
+        os_dup2(92, 2)
+        if out is None or out.closed:
+            out = stream(1)
+        if err is None or err.closed:
+            err = stream(2)
+        system.stdout, system.stderr = out, err
+        set_signal(sigint, interrupt)
+        set_mask(set_to, ())
+        number += 1
+        name = f"<cell {number}>"
+        status = b"o"
+        try:
+            try:
+                running[0] = True
+                lines_of[name] = (len_(code), None, code.splitlines(True), name)
+                tree = compile_(code, name, "exec", only_ast | allow_await | flags, True)
+                last = None
+                if tree.body and type_(tree.body[-1]) is expr:
+                    last = expression(tree.body.pop().value)
+                for part, run in ((tree if tree.body else None, exec_), (last, eval_)):
+                    if part is None:
+                        continue
+                    mode = "exec" if run is exec_ else "eval"
+                    compiled = compile_(part, name, mode, allow_await | flags, True)
+                    flags |= compiled.co_flags & futures
+                    value = run(compiled, space) if not compiled.co_flags & is_coroutine else None
+                    if compiled.co_flags & is_coroutine:
+                        if loop is None or loop.is_closed():
+                            loop = new_loop()
+                            set_loop(loop)
+                        task = loop.create_task(eval_(compiled, space))
+                        try:
+                            value = loop.run_until_complete(task)
+                        finally:
+                            task.cancel()
+                    if run is eval_ and value is not None and not code.rstrip().endswith(";"):
+                        space["_"] = value
+                        shown = repr_(value)
+                        out.write(shown + "\n")
+                value = shown = None
+                running[0] = False
+            except system_exit as error:
+                running[0] = False
+                if isinstance_(error.code, str_):
+                    err.write(error.code + "\n")
+                    status = b"e"
+            except base_exception as error:
+                running[0] = False
+                status = b"e"
+                trace = error.__traceback__
+                while trace is not None and trace.tb_frame.f_code.co_filename[:6] != "<cell ":
+                    trace = trace.tb_next
+                inner = trace
+                while inner is not None and inner.tb_next is not None:
+                    if inner.tb_next.tb_frame.f_code is interrupt.__code__:
+                        inner.tb_next = None
+                    else:
+                        inner = inner.tb_next
+                try:
+                    out.flush()
+                    print_exception(type_(error), error, trace, None, err)
+                except exception:  # what prints tracebacks is no longer what it was
+                    os_write(92, type_(error).__name__.encode() + b": " + _brief(error))
+                trace = inner = error = None
+        except base_exception:  # the interrupt came as the cell ended
+            running[0] = False
+        if getpid() != me:  # a cell forked, and its child has come to the end of the cell
+            try:
+                out.flush()
+            finally:
+                os_exit(0)
+        try:
+            out.flush()
+            err.flush()
+        except exception:
+            out = err = None
+        os_write(91, nonce + status)
+
+
+def _brief(error, str_=str):
+    try:
+        return str_(error)[:500].encode("utf-8", "replace") + b"\n"
+    except BaseException:
+        return b"(no message)\n"
+
+
+def become_worker(supervisor, code_r, control_w, output_w, seed, uid, home):
+    """In a fresh child: let go of all that is the supervisor's, and put limits on ourselves."""
+    os.dup2(supervisor.devnull, 0)
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, HIGH_FD) for fd in (code_r, control_w, output_w)]
+    os.dup2(high[2], 1)
+    os.dup2(high[2], 2)
+    os.closerange(3, HIGH_FD)
+    for fd, place in zip(high, (CODE_FD, CONTROL_FD, KEPT_OUTPUT_FD), strict=True):
+        os.dup2(fd, place, inheritable=False)
+        os.close(fd)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    os.nice(19)
+    if uid is not None:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+        _own_domain()
+    if not supervisor.contained:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    os.umask(0o077)
+    _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # its own /proc entries are its own again
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+    for limit, most in supervisor.limits.items():
+        resource.setrlimit(limit, (most, most))
+    resource.setrlimit(resource.RLIMIT_CPU, (supervisor.cpu_s, supervisor.cpu_s + 1))
+    with contextlib.suppress(OSError):  # it may have no room left: then it is to say so itself
+        _settle(home)
+    number = int.from_bytes(seed, "big")
+    environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+    os.environ.clear()
+    os.environ.update(environment)
+    for name in ("HOME", "TMPDIR", "IPYTHONDIR"):
+        os.environ[name] = home
+    for name in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{name}_NUM_THREADS"] = "1"
+    os.environ["MPLBACKEND"] = "Agg"
+    os.environ["PYTHONHASHSEED"] = str(number % 2**32)
+    random.seed(number)
+    if supervisor.numpy is not None:
+        supervisor.numpy.random.seed(number % 2**32)
+    sys.argv, sys.path[0] = [""], ""
+    gc.enable()
+
+
+def _settle(home):
+    """The session's folder: made again where a cell has taken it away, and gone to."""
+    if not os.path.isdir(home):
+        os.mkdir(home, 0o700)
+    if not os.access(home, os.W_OK | os.X_OK) and os.stat(home).st_uid == os.getuid():
+        os.chmod(home, 0o700)
+    os.chdir(home)
+    if os.path.isdir(FONTS) and not os.path.isdir(f"{home}/.cache/matplotlib"):
+        os.makedirs(f"{home}/.cache/matplotlib")
+        os.makedirs(f"{home}/.config/matplotlib")
+        for name in os.listdir(FONTS):
+            os.symlink(f"{FONTS}/{name}", f"{home}/.cache/matplotlib/{name}")
+
+
+def landlock_version():
+    """The Landlock interface that this kernel has; 0 where it has none."""
+    return max(0, _libc.syscall(444, None, 0, 1))
+
+
+def _own_domain():
+    """No signal, no abstract socket and no TCP to or from another session, where Landlock can."""
+    version = landlock_version()
+    if version < 4:
+        return
+    net, scope = 0b11, 0b11 if version >= 6 else 0
+    rules = (ctypes.c_uint64 * 3)(0, net, scope)
+    fd = _libc.syscall(444, ctypes.byref(rules), 24 if version >= 6 else 16, 0)
+    if fd < 0 or _libc.syscall(446, fd, 0) != 0:
+        raise OSError(ctypes.get_errno(), "no Landlock domain")
+    os.close(fd)
+
+
+# --- the supervisor -----------------------------------------------------------------------------
+
+
+class Worker:
+    """A session: its interpreter's process and pipes, and the cell that runs."""
+
+    __slots__ = (
+        *("session", "seed", "uid", "home", "life", "pid", "code_w", "control_r", "output_r"),
+        *("unsent", "cell", "nonce", "started", "deadline", "limit_s", "phase", "lost"),
+        *("head", "tail", "keep_head", "keep_tail", "total"),
+    )
+
+    def __init__(self, session, seed, uid, home):
+        self.session, self.seed, self.uid, self.home = session, seed, uid, home
+        self.life, self.lost, self.cell = 0, "", None
+
+    def take(self, data):
+        """Keep the head and the tail of what the cell prints."""
+        self.total += len(data)
+        room = self.keep_head - len(self.head)
+        if room > 0:
+            self.head += data[:room]
+            data = data[room:]
+        if data:
+            self.tail += data
+            if len(self.tail) > self.keep_tail + CHUNK:
+                del self.tail[: -self.keep_tail]
+
+    def shown(self):
+        """What is kept as one valid string, and how many bytes are not in it."""
+        if self.total <= self.keep_head:
+            return self.head.decode("utf-8", "replace"), 0
+        tail = self.tail[-self.keep_tail :]
+        if self.total <= self.keep_head + self.keep_tail:
+            return (self.head + tail).decode("utf-8", "replace"), 0
+        while tail and tail[0] & 0xC0 == 0x80 and len(tail) > self.keep_tail - 3:
+            del tail[0]
+        text, used = codecs.utf_8_decode(self.head, "replace", False)
+        dropped = self.total - used - len(tail)
+        end = tail.decode("utf-8", "replace")
+        return f"{text}\n[{dropped} bytes not shown]\n{end}", dropped
+
+
+class Supervisor:
+    """The first process of the container."""
+
+    def __init__(self, settings):
+        self.contained = os.getpid() == 1  # else we are a process among others: see LocalSandbox
+        self.first_uid, self.home = settings["first_uid"], settings["home"]
+        self.grace_s, self.cpu_s = settings["grace_s"], settings["cpu_s"]
+        self.limits = {resource.RLIMIT_AS: settings["memory"], resource.RLIMIT_CORE: 0}
+        if self.contained:
+            most = UNLIMITED_PROCESSES if self.first_uid is None else settings["processes"]
+            self.limits |= {resource.RLIMIT_NPROC: most, resource.RLIMIT_FSIZE: settings["files"]}
+        self.workers, self.by_fd, self.by_pid = {}, {}, {}
+        self.deadlines, self.opened = [], 0
+        self.devnull = os.open("/dev/null", os.O_RDWR)
+        self.numpy = None
+        if settings["socket"]:
+            self.connection = socket.socket(socket.AF_UNIX)
+            self.connection.connect(settings["socket"])
+            self.in_fd = self.out_fd = self.connection.fileno()
+        else:
+            self.in_fd, self.out_fd = os.dup(0), os.dup(1)
+            os.dup2(self.devnull, 0)
+            os.dup2(2, 1)
+        os.set_blocking(self.in_fd, False)
+        os.set_blocking(self.out_fd, False)
+        self.received, self.unsent = bytearray(), bytearray()
+        self.epoll = select.epoll()
+        self.epoll.register(self.in_fd, select.EPOLLIN)
+        self.out_waits = False
+
+    def prepare(self):
+        """Guard this process, and import what most cells do."""
+        _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+        if self.first_uid is not None:
+            os.chmod(self.home, 0o711)
+        for name in ("numpy", "sympy"):
+            with contextlib.suppress(ImportError):
+                module = __import__(name)
+                self.numpy = module if name == "numpy" else self.numpy
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.wakeup_r, wakeup_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wakeup_w, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.epoll.register(self.wakeup_r, select.EPOLLIN)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self.send({"hello": 1, "python": sys.version.split()[0], "landlock": landlock_version()})
+
+    def serve(self):
+        """Forever; the container ends with the host's connection."""
+        while True:
+            wait = -1
+            if self.deadlines:
+                wait = max(0.0, self.deadlines[0][0] - time.monotonic())
+            for fd, event in self.epoll.poll(wait):
+                if fd == self.in_fd:
+                    if event & select.EPOLLOUT:
+                        self.flush()
+                    if event & ~select.EPOLLOUT:
+                        self.receive()
+                elif fd == self.out_fd:
+                    self.flush()
+                elif fd == self.wakeup_r:
+                    self.reap()
+                elif fd in self.by_fd:
+                    worker = self.by_fd[fd]
+                    if fd == worker.control_r:
+                        self.control(worker)
+                    elif fd == worker.output_r:
+                        self.drain(worker, CHUNK)
+                    else:
+                        self.feed(worker)
+            now = time.monotonic()
+            while self.deadlines and self.deadlines[0][0] <= now:
+                _, cell, session = heapq.heappop(self.deadlines)
+                worker = self.workers.get(session)
+                if worker is not None and worker.cell == cell and worker.deadline <= now:
+                    self.overdue(worker)
+
+    # the host
+
+    def send(self, message):
+        body = json.dumps(message).encode()
+        frame = len(body).to_bytes(4, "big") + body
+        if not self.unsent:
+            try:
+                sent = os.write(self.out_fd, frame)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                os._exit(0)
+            if sent == len(frame):
+                return
+            frame = frame[sent:]
+        self.unsent += frame
+        self._watch_out(True)
+
+    def flush(self):
+        try:
+            while self.unsent:
+                del self.unsent[: os.write(self.out_fd, self.unsent[:CHUNK])]
+        except BlockingIOError:
+            return
+        except OSError:
+            os._exit(0)
+        self._watch_out(False)
+
+    def _watch_out(self, wanted):
+        if wanted == self.out_waits:
+            return
+        self.out_waits = wanted
+        if self.in_fd == self.out_fd:
+            self.epoll.modify(self.in_fd, select.EPOLLIN | (select.EPOLLOUT if wanted else 0))
+        elif wanted:
+            self.epoll.register(self.out_fd, select.EPOLLOUT)
+        else:
+            self.epoll.unregister(self.out_fd)
+
+    def receive(self):
+        try:
+            data = os.read(self.in_fd, CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            os._exit(0)  # nobody is there any more, and all that runs here ends with us
+        received = self.received
+        received += data
+        while len(received) >= 4:
+            size = int.from_bytes(received[:4], "big")
+            if size > MAX_FRAME:
+                os._exit(1)
+            if len(received) < 4 + size:
+                return
+            message = json.loads(received[4 : 4 + size])
+            del received[: 4 + size]
+            self.handle(message)
+
+    def handle(self, message):
+        operation, session = message["op"], message["s"]
+        if operation == "run":
+            self.run(self.workers[session], message)
+        elif operation == "open":
+            self.open(session, bytes.fromhex(message["seed"]))
+        elif operation == "close":
+            self.close(self.workers.pop(session))
+            self.send({"s": session, "closed": True})
+
+    # sessions
+
+    def open(self, session, seed):
+        uid = None if self.first_uid is None else self.first_uid + self.opened
+        home = f"{self.home}/{self.opened}"
+        self.opened += 1
+        os.mkdir(home, 0o700)
+        if uid is not None:
+            os.chown(home, uid, uid)
+        worker = self.workers[session] = Worker(session, seed, uid, home)
+        self.start(worker)
+
+    def start(self, worker):
+        """Fork an interpreter for a session."""
+        seed = worker.seed
+        if worker.life:
+            seed = hashlib.sha256(seed + worker.life.to_bytes(4, "big")).digest()
+        worker.life += 1
+        code_r, worker.code_w = os.pipe2(os.O_CLOEXEC)
+        worker.control_r, control_w = os.pipe2(os.O_CLOEXEC)
+        worker.output_r, output_w = os.pipe2(os.O_CLOEXEC)
+        worker.unsent = bytearray()
+        for _ in range(50):
+            try:
+                worker.pid = os.fork()
+                break
+            except OSError:  # what was killed has not gone yet
+                time.sleep(0.01)
+                self.reap()
+        else:
+            os._exit(3)
+        if worker.pid == 0:
+            try:
+                become_worker(
+                    self, code_r, control_w, output_w, seed, worker.uid, worker.home
+                )
+                work()
+            finally:
+                os._exit(70)
+        for fd in (code_r, control_w, output_w):
+            os.close(fd)
+        self.by_pid[worker.pid] = worker
+        for fd in (worker.code_w, worker.control_r, worker.output_r):
+            os.set_blocking(fd, False)
+            self.by_fd[fd] = worker
+        self.epoll.register(worker.control_r, select.EPOLLIN)
+        self.epoll.register(worker.output_r, select.EPOLLIN)
+
+    def end(self, worker):
+        """Kill whatever the session has started, and let go of its pipes."""
+        self.by_pid.pop(worker.pid, None)
+        self.kill_all(worker)
+        for fd in (worker.code_w, worker.control_r, worker.output_r):
+            del self.by_fd[fd]
+            with contextlib.suppress(OSError):
+                self.epoll.unregister(fd)
+            os.close(fd)
+
+    def kill_all(self, worker):
+        if not self.contained:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+            return
+        with self.as_user(worker.uid), contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(-1, signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def as_user(self, uid):
+        """With the rights of a session's user over its processes and files, and no more."""
+        if uid is None:
+            yield
+            return
+        os.seteuid(uid)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    def kill_others(self, worker):
+        """Kill all that the session has started but its interpreter: stop first, so none is missed."""
+        known = set()
+        for _ in range(30):
+            found = set(self.processes_of(worker)) - {worker.pid}
+            if found <= known:
+                break
+            for pid in found - known:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGSTOP)
+            known |= found
+        for pid in known:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+    def processes_of(self, worker):
+        """The processes of a session, its interpreter included."""
+        for name in os.listdir("/proc"):
+            if not name.isdigit() or name == "1":
+                continue
+            with contextlib.suppress(OSError, StopIteration):
+                if not self.contained:
+                    if os.getpgid(int(name)) != worker.pid:
+                        continue
+                elif worker.uid is not None:
+                    with open(f"/proc/{name}/status") as file:
+                        uids = next(line for line in file if line.startswith("Uid:")).split()
+                    if int(uids[1]) != worker.uid:
+                        continue
+                yield int(name)
+
+    def close(self, worker):
+        self.end(worker)
+        if worker.uid is None and self.contained:
+            return  # the container ends with it
+        with self.as_user(worker.uid):
+            remove(worker.home)
+            if self.contained:
+                empty_of(SHARED_MEMORY, worker.uid)
+        with contextlib.suppress(OSError):
+            os.rmdir(worker.home)
+
+    def restart(self, worker, status, notice):
+        """Give a session a fresh interpreter, and answer its cell, if one was running."""
+        self.finish_output(worker)
+        self.end(worker)
+        self.start(worker)
+        if worker.cell is not None:
+            self.answer(worker, status, f"{notice} and was restarted: all variables are lost", True)
+        else:
+            worker.lost = f"before this cell, {notice} and was restarted: all variables were lost"
+
+    # cells
+
+    def run(self, worker, message):
+        code = message["code"].encode("utf-8", "surrogatepass")
+        limit = min(message["limit"], MAX_OUTPUT)
+        worker.cell, worker.nonce = message["n"], os.urandom(NONCE)
+        self.drain(worker, CHUNK)  # what was printed between the cells is nobody's
+        worker.keep_tail = min(TAIL, limit // 2)
+        worker.keep_head = limit - worker.keep_tail
+        worker.head, worker.tail, worker.total = bytearray(), bytearray(), 0
+        worker.phase, worker.limit_s = 0, message["t"]
+        worker.started = time.monotonic()
+        self.expect(worker, worker.started + message["t"])
+        worker.unsent += len(code).to_bytes(4, "big") + worker.nonce + code
+        self.feed(worker)
+
+    def expect(self, worker, deadline):
+        worker.deadline = deadline
+        heapq.heappush(self.deadlines, (deadline, worker.cell, worker.session))
+
+    def feed(self, worker):
+        """Hand the worker as much of the cell's code as its pipe takes."""
+        try:
+            while worker.unsent:
+                del worker.unsent[: os.write(worker.code_w, worker.unsent)]
+        except BlockingIOError:
+            with contextlib.suppress(FileExistsError):
+                self.epoll.register(worker.code_w, select.EPOLLOUT)
+            return
+        except OSError:  # it is gone: its end is told by a signal
+            worker.unsent.clear()
+        with contextlib.suppress(FileNotFoundError):
+            self.epoll.unregister(worker.code_w)
+
+    def drain(self, worker, most):
+        """Read what has been printed; give whether there may be more."""
+        try:
+            data = os.read(worker.output_r, most)
+        except BlockingIOError:
+            return False
+        if not data:
+            with contextlib.suppress(OSError):
+                self.epoll.unregister(worker.output_r)
+            return False
+        if worker.cell is not None:
+            worker.take(data)
+        return len(data) == most
+
+    def finish_output(self, worker):
+        """Read all that was in the pipe when the cell ended: at most what a pipe holds."""
+        for _ in range(16):
+            if not self.drain(worker, CHUNK):
+                return
+
+    def control(self, worker):
+        """The worker says that its cell has ended; anything else it may say ends it."""
+        try:
+            data = os.read(worker.control_r, 4096)
+        except BlockingIOError:
+            return
+        if not data:  # closed: if the interpreter is there, its next word would be a failure
+            with contextlib.suppress(FileNotFoundError):
+                self.epoll.unregister(worker.control_r)
+            return
+        if worker.cell is None or data[:-1] != worker.nonce or data[-1:] not in (b"o", b"e"):
+            self.restart(worker, "died", "the interpreter broke its own protocol")
+            return
+        self.finish_output(worker)
+        if worker.phase:
+            self.kill_others(worker)
+            notice = f"timed out after {worker.limit_s:g} s and was interrupted; variables are kept"
+            self.answer(worker, "timeout", notice)
+        else:
+            self.answer(worker, "ok" if data[-1:] == b"o" else "error", "")
+
+    def overdue(self, worker):
+        """A deadline has passed: interrupt the cell, then kill it."""
+        if worker.phase == 0:
+            worker.phase = 1
+            os.kill(worker.pid, signal.SIGINT)
+            self.expect(worker, worker.deadline + self.grace_s)
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGSTOP)
+            notice = f"timed out after {worker.limit_s:g} s; the interpreter did not stop"
+            self.restart(worker, "timeout", notice)
+
+    def reap(self):
+        """Collect what has ended; an interpreter among it is started again."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.wakeup_r, 4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            worker = self.by_pid.get(pid)
+            if worker is None:
+                continue
+            if worker.cell is not None:
+                self.control(worker)  # it may have ended after its cell
+                if self.by_pid.get(pid) is not worker:
+                    continue
+            why = os.waitstatus_to_exitcode(status)
+            how = f"with exit code {why}" if why >= 0 else f"by signal {signal.Signals(-why).name}"
+            if worker.phase and worker.cell is not None:
+                notice = f"timed out after {worker.limit_s:g} s; the interpreter ended {how}"
+                self.restart(worker, "timeout", notice)
+            else:
+                self.restart(worker, "died", f"the interpreter ended {how}")
+
+    def answer(self, worker, status, notice, lost=False):
+        output, dropped = worker.shown()
+        if worker.lost:
+            lost, notice = True, "; ".join(filter(None, (worker.lost, notice)))
+            worker.lost = ""
+        message = {
+            "s": worker.session, "n": worker.cell, "status": status, "output": output,
+            "dropped": dropped, "duration": time.monotonic() - worker.started,
+            "lost": lost, "notice": f"[{notice}]" if notice else "",
+        }  # fmt: skip
+        worker.cell = None
+        worker.head = worker.tail = b""
+        self.send(message)
+
+
+def remove(folder):
+    """Remove all that is in a folder, however deep, following no link; nobody else is at work there.
+
+    Folders are moved up before they are emptied, so that neither depth nor length of path matter.
+    """
+    try:
+        os.chmod(folder, 0o700)
+        top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return
+    number, prefix = 0, os.urandom(8).hex()
+    pending = [None]
+    while pending:
+        name = pending.pop()
+        place = top if name is None else os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=top)
+        for entry in os.listdir(place):
+            if not stat.S_ISDIR(os.lstat(entry, dir_fd=place).st_mode):
+                os.unlink(entry, dir_fd=place)
+                continue
+            os.chmod(entry, 0o700, dir_fd=place)
+            number += 1
+            with contextlib.suppress(OSError):
+                os.rename(entry, f"{prefix}-{number}", src_dir_fd=place, dst_dir_fd=top)
+                pending.append(f"{prefix}-{number}")
+        if name is not None:
+            os.close(place)
+            os.rmdir(name, dir_fd=top)
+    os.close(top)
+
+
+def empty_of(folder, uid):
+    """Remove what a user has left in a folder that all share."""
+    for entry in os.listdir(folder):
+        path = f"{folder}/{entry}"
+        with contextlib.suppress(OSError):
+            if os.lstat(path).st_uid != uid:
+                continue
+            if os.path.isdir(path) and not os.path.islink(path):
+                remove(path)
+                os.rmdir(path)
+            else:
+                os.unlink(path)
+
+
+def main():
+    """Serve the host whose settings are our one argument."""
+    try:
+        supervisor = Supervisor(json.loads(sys.argv[1]))
+        supervisor.prepare()
+        supervisor.serve()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
