@@ -222,6 +222,8 @@ def become_worker(supervisor, code_r, control_w, output_w, seed, uid, home):
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
     for limit, most in supervisor.limits.items():
+        allowed = resource.getrlimit(limit)[1]
+        most = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
         resource.setrlimit(limit, (most, most))
     resource.setrlimit(resource.RLIMIT_CPU, (supervisor.cpu_s, supervisor.cpu_s + 1))
     with contextlib.suppress(OSError):  # it may have no room left: then it is to say so itself
@@ -505,6 +507,8 @@ class Supervisor:
                     self, code_r, control_w, output_w, seed, worker.uid, worker.home
                 )
                 work()
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(70)
         for fd in (code_r, control_w, output_w):
