@@ -261,3 +261,13 @@ def ours(client: Any) -> Sequence[Any]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def processes_in(client: Any, container: str) -> Sequence[str]:
+    """The processes of a container, as the engine sees them; none where it is gone."""
+    import docker
+
+    try:
+        return [" ".join(row) for row in client.api.top(container)["Processes"] or ()]
+    except docker.errors.APIError:
+        return ()

@@ -71,8 +71,8 @@ def work():
     compile_, exec_, eval_, repr_, type_, str_, len_ = compile, exec, eval, repr, type, str, len
     isinstance_, int_from = isinstance, int.from_bytes
     base_exception, exception, system_exit = BaseException, Exception, SystemExit
-    syntax_error, keyboard_interrupt = SyntaxError, KeyboardInterrupt
     set_signal, set_mask, sigint, set_to = signal.signal, signal.pthread_sigmask, signal.SIGINT, 2
+    raises, ignored = signal.default_int_handler, signal.SIG_IGN
     print_exception, lines_of = traceback.print_exception, linecache.cache
     expr, expression = ast.Expr, ast.Expression
     allow_await, only_ast, is_coroutine = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, ast.PyCF_ONLY_AST, 0x80
@@ -85,11 +85,7 @@ def work():
     sys.modules["__main__"] = main
     space, flags, loop, number = main.__dict__, 0, None, 0
     me = getpid()
-    running = [False]
-
-    def interrupt(_signal, _frame):
-        if running[0]:
-            raise keyboard_interrupt
+    set_signal(sigint, ignored)
 
     def stream(fd):
         raw = buffered_io(file_io(fd, "w", closefd=False))
@@ -116,14 +112,13 @@ def work():
         if err is None or err.closed:
             err = stream(2)
         system.stdout, system.stderr = out, err
-        set_signal(sigint, interrupt)
         set_mask(set_to, ())
         number += 1
         name = f"<cell {number}>"
         status = b"o"
         try:
             try:
-                running[0] = True
+                set_signal(sigint, raises)
                 lines_of[name] = (len_(code), None, code.splitlines(True), name)
                 tree = compile_(code, name, "exec", only_ast | allow_await | flags, True)
                 last = None
@@ -150,32 +145,26 @@ def work():
                         shown = repr_(value)
                         out.write(shown + "\n")
                 value = shown = None
-                running[0] = False
+                set_signal(sigint, ignored)
             except system_exit as error:
-                running[0] = False
+                set_signal(sigint, ignored)
                 if isinstance_(error.code, str_):
                     err.write(error.code + "\n")
                     status = b"e"
             except base_exception as error:
-                running[0] = False
+                set_signal(sigint, ignored)
                 status = b"e"
                 trace = error.__traceback__
                 while trace is not None and trace.tb_frame.f_code.co_filename[:6] != "<cell ":
                     trace = trace.tb_next
-                inner = trace
-                while inner is not None and inner.tb_next is not None:
-                    if inner.tb_next.tb_frame.f_code is interrupt.__code__:
-                        inner.tb_next = None
-                    else:
-                        inner = inner.tb_next
                 try:
                     out.flush()
                     print_exception(type_(error), error, trace, None, err)
                 except exception:  # what prints tracebacks is no longer what it was
                     os_write(92, type_(error).__name__.encode() + b": " + _brief(error))
-                trace = inner = error = None
+                trace = error = None
         except base_exception:  # the interrupt came as the cell ended
-            running[0] = False
+            set_signal(sigint, ignored)
         if getpid() != me:  # a cell forked, and its child has come to the end of the cell
             try:
                 out.flush()
