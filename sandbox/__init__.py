@@ -9,10 +9,12 @@ from sandbox.contract import (
     Session,
 )
 from sandbox.docker import DockerSandbox
+from sandbox.local import LocalSandbox
 
 __all__ = [
     "DockerSandbox",
     "Execution",
+    "LocalSandbox",
     "Sandbox",
     "SandboxDown",
     "SandboxError",

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sandbox.contract import GRACE_S, SLACK_S, Execution, Sandbox, SandboxError, Session
+from sandbox.pool import PooledSession
 
 OWN_CASES = Path(__file__).with_name("attacks.jsonl")
 TIMEOUT_S, OUTPUT_LIMIT = 2.0, 4000
@@ -83,7 +84,9 @@ def read_cases(path: Path) -> list[Case]:
                 Case(parts["name"], parts["group"], cells, expect, parts.get("contains", ""))
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise CaseError(f"{path}, line {number}: no case; it needs name, group and cells") from error
+            raise CaseError(
+                f"{path}, line {number}: no case; it needs name, group and cells"
+            ) from error
     return cases
 
 
@@ -206,11 +209,10 @@ async def _nothing_left(
 class DockerWitness:
     """Asks the Docker engine what runs in a container."""
 
-    def __init__(self, top: Callable[[str], Sequence[str]]) -> None:
-        self._top = top
+    def __init__(self, processes_in: Callable[[str], Sequence[str]]) -> None:
+        self._processes_in = processes_in
 
     async def left_of(self, session: Session, victim: Session) -> Sequence[str]:
-        container = getattr(session, "container").id
-        shared = container == getattr(victim, "container").id
-        processes = await asyncio.to_thread(self._top, container)
-        return processes[2:] if shared else processes
+        assert isinstance(session, PooledSession) and isinstance(victim, PooledSession)
+        processes = await asyncio.to_thread(self._processes_in, session.box.id)
+        return processes[2:] if session.box is victim.box else processes

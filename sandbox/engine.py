@@ -5,6 +5,7 @@ What needs the `docker` package blocks, and is called on threads; nothing here r
 
 import dataclasses
 import hashlib
+import importlib
 import json
 import os
 import ssl
@@ -82,25 +83,33 @@ class Address:
         return context
 
 
+def docker_package() -> Any:
+    """The client library, loaded when it is needed.
+
+    Raises:
+        SandboxDown: it is not installed.
+    """
+    try:
+        return importlib.import_module("docker")
+    except ImportError as error:
+        raise SandboxDown(
+            "the docker package is not installed; pip install 'beam-sdg[sandbox]'"
+        ) from error
+
+
 def connect(address: Address, timeout_s: float = 60) -> Any:
     """A client of the engine.
 
     Raises:
         SandboxDown: the package is missing, or nothing answers there.
     """
-    try:
-        import docker
-        from docker import tls
-    except ImportError as error:
-        raise SandboxDown(
-            "the docker package is not installed; pip install 'beam-sdg[sandbox]'"
-        ) from error
+    docker = docker_package()
     keys = None
     if address.keys:
         address.tls()
         folder = Path(address.keys)
         pair = (str(folder / "cert.pem"), str(folder / "key.pem"))
-        keys = tls.TLSConfig(client_cert=pair, ca_cert=str(folder / "ca.pem"), verify=True)
+        keys = docker.tls.TLSConfig(client_cert=pair, ca_cert=str(folder / "ca.pem"), verify=True)
     try:
         return docker.DockerClient(
             base_url=address.url, tls=keys or False, version="auto", timeout=timeout_s,
@@ -130,8 +139,7 @@ def check_image(client: Any, image: str) -> None:
 
 def labels_of(client: Any, image: str) -> Mapping[str, str] | None:
     """An image's labels; None where the engine has no such image."""
-    import docker
-
+    docker = docker_package()
     try:
         return client.api.inspect_image(image)["Config"].get("Labels") or {}
     except docker.errors.ImageNotFound:
@@ -139,7 +147,7 @@ def labels_of(client: Any, image: str) -> Mapping[str, str] | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Box:
+class ContainerSpec:
     """What a container may use, and how its supervisor is to treat its sessions."""
 
     image: str
@@ -167,13 +175,10 @@ class Box:
 
     def host_config(self, client: Any, folder: str | None) -> Any:
         """The limits and the walls."""
-        import docker
-
+        docker = docker_package()
         dense = self.sessions > 1
         more = self.sessions if dense else 1  # what all sessions of a container share
-        tmpfs = (
-            f"rw,nosuid,nodev,size={self.tmp_mb * more}m,mode=1777,nr_inodes={4096 * more}"
-        )
+        tmpfs = f"rw,nosuid,nodev,size={self.tmp_mb * more}m,mode=1777,nr_inodes={4096 * more}"
         memory = f"{self.memory_mb * min(more, 16) // (4 if dense else 1)}m"
         return client.api.create_host_config(
             network_mode="none",
@@ -204,8 +209,7 @@ class Box:
         self, client: Any, labels: Mapping[str, str], folder: str | None, first_uid: int | None
     ) -> str:
         """Make a container, not yet started; its id."""
-        import docker
-
+        docker = docker_package()
         try:
             made = client.api.create_container(
                 self.image,
@@ -236,8 +240,7 @@ def start(client: Any, container: str) -> None:
     Raises:
         SandboxError: it would not.
     """
-    import docker
-
+    docker = docker_package()
     try:
         client.api.start(container)
     except (docker.errors.DockerException, OSError) as error:
@@ -246,8 +249,7 @@ def start(client: Any, container: str) -> None:
 
 def discard(client: Any, container: str) -> None:
     """Kill and remove a container, if it is there and the engine answers."""
-    import docker
-
+    docker = docker_package()
     try:
         client.api.remove_container(container, force=True)
     except (docker.errors.DockerException, OSError):
@@ -265,8 +267,7 @@ def _first_line(error: Exception) -> str:
 
 def processes_in(client: Any, container: str) -> Sequence[str]:
     """The processes of a container, as the engine sees them; none where it is gone."""
-    import docker
-
+    docker = docker_package()
     try:
         return [" ".join(row) for row in client.api.top(container)["Processes"] or ()]
     except docker.errors.APIError:

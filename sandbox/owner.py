@@ -23,7 +23,7 @@ def _place() -> str:
     """Where process ids mean what they mean here: this boot of this machine, these processes."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
         return f"{socket.gethostname()}/0"
 

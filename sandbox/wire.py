@@ -5,8 +5,10 @@ with it the container: whoever waits for an answer gets a `SandboxError`.
 """
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, cast
 
 from sandbox.contract import Execution, SandboxError, Status
@@ -14,7 +16,14 @@ from sandbox.contract import Execution, SandboxError, Status
 MAX_FRAME = 16 << 20
 MAX_OUTPUT = 1 << 20
 _STATUSES = frozenset({"ok", "error", "timeout", "died"})
-_PARTS = {"status": str, "output": str, "dropped": int, "duration": float, "lost": bool, "notice": str}
+_PARTS = {
+    "status": str,
+    "output": str,
+    "dropped": int,
+    "duration": float,
+    "lost": bool,
+    "notice": str,
+}
 
 
 class Link(asyncio.Protocol):
@@ -102,12 +111,13 @@ class Link(asyncio.Protocol):
             self.hello.set_result(message)
             return
         session = message.get("s") if isinstance(message, dict) else None
-        number, future = self._waiting.get(session, (None, None)) if type(session) is int else (0, None)
-        if future is None or message.get("n") != number:
-            if isinstance(message, dict) and message.get("closed") is True:
-                return
-            if isinstance(session, int) and future is None:
-                return  # the answer to a call that was cancelled
+        if type(session) is not int:
+            self.end("the container answered what was not asked")
+            return
+        if session not in self._waiting:
+            return  # a session that was closed, or a call that was cancelled
+        number, future = self._waiting[session]
+        if message.get("n") != number:
             self.end("the container answered what was not asked")
             return
         del self._waiting[session]
@@ -166,7 +176,7 @@ class AttachedLink(Link):
                 if len(raw) > 1 << 16:
                     self.end("the Docker engine did not let us attach")
                 return
-            if head.split(b" ", 2)[1] not in (b"101", b"200"):
+            if bytes(head).split(b" ", 2)[1:2] not in ([b"101"], [b"200"]):
                 self.end(f"the Docker engine did not let us attach: {bytes(head[:100])!r}")
                 return
             del raw[: len(head) + 4]
@@ -188,3 +198,30 @@ class AttachedLink(Link):
             self.attached.set_exception(SandboxError(fault))
             self.attached.exception()
         super().end(fault)
+
+
+@contextlib.asynccontextmanager
+async def listen_once(path: Path, link: Link) -> AsyncIterator[None]:
+    """A unix socket for one connection, which becomes `link`, that is gone afterwards.
+
+    The supervisor connects before it runs anybody's code, so no code can connect in its place.
+    """
+    links = iter([link])
+
+    def accept() -> asyncio.Protocol:
+        return next(links, None) or _Refused()
+
+    server = await asyncio.get_running_loop().create_unix_server(accept, str(path))
+    try:
+        path.chmod(0o666)
+        yield
+    finally:
+        server.close()
+        path.unlink(missing_ok=True)
+
+
+class _Refused(asyncio.Protocol):
+    """A second connection where only one is meant to be."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()

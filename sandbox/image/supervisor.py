@@ -8,17 +8,20 @@ connect to, or over our standard streams:
     {"op": "run", "s": 1, "n": 7, "code": …, "t": 10.0, "limit": 4000}
     {"op": "close", "s": 1}                                  -> {"s": 1, "closed": true}
 
-and is answered with `{"s": 1, "n": 7, "status", "output", "dropped", "duration", "lost", "notice"}`.
+and is answered with `{"s": 1, "n": 7, "status", "output", "dropped", "duration", "lost",
+"notice"}`.
 
 What we fear is the worker, which runs what a model wrote, as our own user where it is alone in the
 container. So: nothing from it is parsed. Its output is one pipe of bytes, for us to drain and cut.
-That a cell has ended is a frame of nine bytes on another pipe: the nonce that came with the cell, and
-`o` or `e`. Any other byte there ends the interpreter. No signal reaches the first process of a
+That a cell has ended is a frame of nine bytes on another pipe: the nonce that came with the cell,
+and `o` or `e`. Any other byte there ends the interpreter. No signal reaches the first process of a
 container from inside, unless it has a handler; our memory is not its to read (not dumpable); it
 is the kernel's first choice when memory runs out, and it is nicer than we are. Everything that a
 session has started ends by one `kill(-1)`. Where several sessions share the container, each has a
 user of its own, and a Landlock domain where the kernel has it.
 """
+
+import __future__
 
 import ast
 import asyncio
@@ -44,6 +47,8 @@ import sys
 import time
 import traceback
 import types
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 CODE_FD, CONTROL_FD, KEPT_OUTPUT_FD = 90, 91, 92
 HIGH_FD = 1024  # above all that the supervisor has open
@@ -61,37 +66,40 @@ _libc = ctypes.CDLL(None, use_errno=True)
 # --- the worker ---------------------------------------------------------------------------------
 
 
-def work():
+def work() -> NoReturn:
     """Run cells as they come in, forever.
 
     Cells may overwrite whatever they reach: builtins, modules, our globals. So all that the loop
     needs is in locals; and where that is not enough, the interpreter ends and is started again.
     """
     os_read, os_write, os_exit, os_dup2, getpid = os.read, os.write, os._exit, os.dup2, os.getpid
-    compile_, exec_, eval_, repr_, type_, str_, len_ = compile, exec, eval, repr, type, str, len
-    isinstance_, int_from = isinstance, int.from_bytes
+    compile_, exec_, eval_, repr_, type_, str_ = compile, exec, eval, repr, type, str
+    len_, isinstance_, from_bytes, system = len, isinstance, int.from_bytes, sys
     base_exception, exception, system_exit = BaseException, Exception, SystemExit
     set_signal, set_mask, sigint, set_to = signal.signal, signal.pthread_sigmask, signal.SIGINT, 2
     raises, ignored = signal.default_int_handler, signal.SIG_IGN
-    print_exception, lines_of = traceback.print_exception, linecache.cache
+    print_exception, lines_of, brief = traceback.print_exception, linecache.cache, _brief
     expr, expression = ast.Expr, ast.Expression
     allow_await, only_ast, is_coroutine = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, ast.PyCF_ONLY_AST, 0x80
-    futures = sum({getattr(__import__("__future__"), n).compiler_flag
-                   for n in __import__("__future__").all_feature_names})  # fmt: skip
+    future_flags = 0
+    for feature in __future__.all_feature_names:
+        future_flags |= getattr(__future__, feature).compiler_flag
     new_loop, set_loop = asyncio.new_event_loop, asyncio.set_event_loop
-    file_io, buffered_io, text_io, system = io.FileIO, io.BufferedWriter, io.TextIOWrapper, sys
+    file_io, buffered_io, text_io = io.FileIO, io.BufferedWriter, io.TextIOWrapper
     main = types.ModuleType("__main__")
-    main.__builtins__ = builtins
+    main.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = main
-    space, flags, loop, number = main.__dict__, 0, None, 0
+    space, flags, number = main.__dict__, 0, 0
+    loop: asyncio.AbstractEventLoop | None = None
+    out: io.TextIOWrapper | None = None
+    err: io.TextIOWrapper | None = None
     me = getpid()
     set_signal(sigint, ignored)
 
-    def stream(fd):
+    def stream(fd: int) -> io.TextIOWrapper:
         raw = buffered_io(file_io(fd, "w", closefd=False))
         return text_io(raw, "utf-8", "backslashreplace", "\n", True)
 
-    out = err = None
     while True:
         head = b""
         while len_(head) < 4 + 8:
@@ -99,7 +107,7 @@ def work():
             if not more:
                 os_exit(0)
             head += more
-        size, nonce, parts = int_from(head[:4], "big"), head[4:], []
+        size, nonce, parts = from_bytes(head[:4], "big"), head[4:], []
         while size:
             more = os_read(90, size)
             size -= len_(more)
@@ -129,7 +137,7 @@ def work():
                         continue
                     mode = "exec" if run is exec_ else "eval"
                     compiled = compile_(part, name, mode, allow_await | flags, True)
-                    flags |= compiled.co_flags & futures
+                    flags |= compiled.co_flags & future_flags
                     value = run(compiled, space) if not compiled.co_flags & is_coroutine else None
                     if compiled.co_flags & is_coroutine:
                         if loop is None or loop.is_closed():
@@ -142,14 +150,13 @@ def work():
                             task.cancel()
                     if run is eval_ and value is not None and not code.rstrip().endswith(";"):
                         space["_"] = value
-                        shown = repr_(value)
-                        out.write(shown + "\n")
-                value = shown = None
+                        out.write(repr_(value) + "\n")
+                value = None
                 set_signal(sigint, ignored)
-            except system_exit as error:
+            except system_exit as left:
                 set_signal(sigint, ignored)
-                if isinstance_(error.code, str_):
-                    err.write(error.code + "\n")
+                if isinstance_(left.code, str_):
+                    err.write(f"{left.code}\n")
                     status = b"e"
             except base_exception as error:
                 set_signal(sigint, ignored)
@@ -161,8 +168,8 @@ def work():
                     out.flush()
                     print_exception(type_(error), error, trace, None, err)
                 except exception:  # what prints tracebacks is no longer what it was
-                    os_write(92, type_(error).__name__.encode() + b": " + _brief(error))
-                trace = error = None
+                    os_write(92, type_(error).__name__.encode() + b": " + brief(error))
+                trace = None
         except base_exception:  # the interrupt came as the cell ended
             set_signal(sigint, ignored)
         if getpid() != me:  # a cell forked, and its child has come to the end of the cell
@@ -178,14 +185,21 @@ def work():
         os_write(91, nonce + status)
 
 
-def _brief(error, str_=str):
+def _brief(error: BaseException, str_: Callable[[object], str] = str) -> bytes:
     try:
         return str_(error)[:500].encode("utf-8", "replace") + b"\n"
     except BaseException:
         return b"(no message)\n"
 
 
-def become_worker(supervisor, code_r, control_w, output_w, seed, uid, home):
+def become_worker(
+    supervisor: "Supervisor",
+    worker: "Worker",
+    seed: bytes,
+    code_r: int,
+    control_w: int,
+    output_w: int,
+) -> None:
     """In a fresh child: let go of all that is the supervisor's, and put limits on ourselves."""
     os.dup2(supervisor.devnull, 0)
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD, HIGH_FD) for fd in (code_r, control_w, output_w)]
@@ -199,7 +213,7 @@ def become_worker(supervisor, code_r, control_w, output_w, seed, uid, home):
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     os.nice(19)
-    if uid is not None:
+    if (uid := worker.uid) is not None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
@@ -216,13 +230,13 @@ def become_worker(supervisor, code_r, control_w, output_w, seed, uid, home):
         resource.setrlimit(limit, (most, most))
     resource.setrlimit(resource.RLIMIT_CPU, (supervisor.cpu_s, supervisor.cpu_s + 1))
     with contextlib.suppress(OSError):  # it may have no room left: then it is to say so itself
-        _settle(home)
+        _settle(worker.home)
     number = int.from_bytes(seed, "big")
     environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     os.environ.clear()
     os.environ.update(environment)
     for name in ("HOME", "TMPDIR", "IPYTHONDIR"):
-        os.environ[name] = home
+        os.environ[name] = worker.home
     for name in ("OMP", "OPENBLAS", "MKL"):
         os.environ[f"{name}_NUM_THREADS"] = "1"
     os.environ["MPLBACKEND"] = "Agg"
@@ -234,7 +248,7 @@ def become_worker(supervisor, code_r, control_w, output_w, seed, uid, home):
     gc.enable()
 
 
-def _settle(home):
+def _settle(home: str) -> None:
     """The session's folder: made again where a cell has taken it away, and gone to."""
     if not os.path.isdir(home):
         os.mkdir(home, 0o700)
@@ -248,12 +262,12 @@ def _settle(home):
             os.symlink(f"{FONTS}/{name}", f"{home}/.cache/matplotlib/{name}")
 
 
-def landlock_version():
+def landlock_version() -> int:
     """The Landlock interface that this kernel has; 0 where it has none."""
     return max(0, _libc.syscall(444, None, 0, 1))
 
 
-def _own_domain():
+def _own_domain() -> None:
     """No signal, no abstract socket and no TCP to or from another session, where Landlock can."""
     version = landlock_version()
     if version < 4:
@@ -272,17 +286,20 @@ def _own_domain():
 class Worker:
     """A session: its interpreter's process and pipes, and the cell that runs."""
 
-    __slots__ = (
-        *("session", "seed", "uid", "home", "life", "pid", "code_w", "control_r", "output_r"),
-        *("unsent", "cell", "nonce", "started", "deadline", "limit_s", "phase", "lost"),
-        *("head", "tail", "keep_head", "keep_tail", "total"),
-    )
-
-    def __init__(self, session, seed, uid, home):
+    def __init__(self, session: int, seed: bytes, uid: int | None, home: str) -> None:
         self.session, self.seed, self.uid, self.home = session, seed, uid, home
-        self.life, self.lost, self.cell = 0, "", None
+        self.life, self.pid = 0, 0
+        self.code_w = self.control_r = self.output_r = -1
+        self.unsent = bytearray()  # of the cell's code
+        self.lost = ""  # how the interpreter ended between two cells
+        self.cell: int | None = None  # the number of the cell that runs
+        self.nonce = b""
+        self.started = self.deadline = self.limit_s = 0.0
+        self.interrupted = False
+        self.head, self.tail = bytearray(), bytearray()
+        self.keep_head = self.keep_tail = self.total = 0
 
-    def take(self, data):
+    def take(self, data: bytes) -> None:
         """Keep the head and the tail of what the cell prints."""
         self.total += len(data)
         room = self.keep_head - len(self.head)
@@ -294,7 +311,7 @@ class Worker:
             if len(self.tail) > self.keep_tail + CHUNK:
                 del self.tail[: -self.keep_tail]
 
-    def shown(self):
+    def shown(self) -> tuple[str, int]:
         """What is kept as one valid string, and how many bytes are not in it."""
         if self.total <= self.keep_head:
             return self.head.decode("utf-8", "replace"), 0
@@ -312,18 +329,22 @@ class Worker:
 class Supervisor:
     """The first process of the container."""
 
-    def __init__(self, settings):
+    def __init__(self, settings: dict[str, Any]) -> None:
         self.contained = os.getpid() == 1  # else we are a process among others: see LocalSandbox
         self.first_uid, self.home = settings["first_uid"], settings["home"]
         self.grace_s, self.cpu_s = settings["grace_s"], settings["cpu_s"]
+        self.wakeup_r = -1
         self.limits = {resource.RLIMIT_AS: settings["memory"], resource.RLIMIT_CORE: 0}
         if self.contained:
             most = UNLIMITED_PROCESSES if self.first_uid is None else settings["processes"]
             self.limits |= {resource.RLIMIT_NPROC: most, resource.RLIMIT_FSIZE: settings["files"]}
-        self.workers, self.by_fd, self.by_pid = {}, {}, {}
-        self.deadlines, self.opened = [], 0
+        self.workers: dict[int, Worker] = {}
+        self.by_fd: dict[int, Worker] = {}
+        self.by_pid: dict[int, Worker] = {}
+        self.deadlines: list[tuple[float, int, int]] = []
+        self.opened = 0
         self.devnull = os.open("/dev/null", os.O_RDWR)
-        self.numpy = None
+        self.numpy: Any = None
         if settings["socket"]:
             self.connection = socket.socket(socket.AF_UNIX)
             self.connection.connect(settings["socket"])
@@ -339,7 +360,7 @@ class Supervisor:
         self.epoll.register(self.in_fd, select.EPOLLIN)
         self.out_waits = False
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Guard this process, and import what most cells do."""
         _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
         if self.first_uid is not None:
@@ -351,17 +372,17 @@ class Supervisor:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.wakeup_r, wakeup_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup_w, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # its number goes to the pipe
         self.epoll.register(self.wakeup_r, select.EPOLLIN)
         gc.collect()
         gc.freeze()
         gc.disable()
         self.send({"hello": 1, "python": sys.version.split()[0], "landlock": landlock_version()})
 
-    def serve(self):
+    def serve(self) -> NoReturn:
         """Forever; the container ends with the host's connection."""
         while True:
-            wait = -1
+            wait = -1.0
             if self.deadlines:
                 wait = max(0.0, self.deadlines[0][0] - time.monotonic())
             for fd, event in self.epoll.poll(wait):
@@ -385,13 +406,13 @@ class Supervisor:
             now = time.monotonic()
             while self.deadlines and self.deadlines[0][0] <= now:
                 _, cell, session = heapq.heappop(self.deadlines)
-                worker = self.workers.get(session)
-                if worker is not None and worker.cell == cell and worker.deadline <= now:
-                    self.overdue(worker)
+                late = self.workers.get(session)
+                if late is not None and late.cell == cell and late.deadline <= now:
+                    self.overdue(late)
 
     # the host
 
-    def send(self, message):
+    def send(self, message: dict[str, Any]) -> None:
         body = json.dumps(message).encode()
         frame = len(body).to_bytes(4, "big") + body
         if not self.unsent:
@@ -407,7 +428,7 @@ class Supervisor:
         self.unsent += frame
         self._watch_out(True)
 
-    def flush(self):
+    def flush(self) -> None:
         try:
             while self.unsent:
                 del self.unsent[: os.write(self.out_fd, self.unsent[:CHUNK])]
@@ -417,7 +438,7 @@ class Supervisor:
             os._exit(0)
         self._watch_out(False)
 
-    def _watch_out(self, wanted):
+    def _watch_out(self, wanted: bool) -> None:
         if wanted == self.out_waits:
             return
         self.out_waits = wanted
@@ -428,7 +449,7 @@ class Supervisor:
         else:
             self.epoll.unregister(self.out_fd)
 
-    def receive(self):
+    def receive(self) -> None:
         try:
             data = os.read(self.in_fd, CHUNK)
         except BlockingIOError:
@@ -449,7 +470,7 @@ class Supervisor:
             del received[: 4 + size]
             self.handle(message)
 
-    def handle(self, message):
+    def handle(self, message: dict[str, Any]) -> None:
         operation, session = message["op"], message["s"]
         if operation == "run":
             self.run(self.workers[session], message)
@@ -461,7 +482,7 @@ class Supervisor:
 
     # sessions
 
-    def open(self, session, seed):
+    def open(self, session: int, seed: bytes) -> None:
         uid = None if self.first_uid is None else self.first_uid + self.opened
         home = f"{self.home}/{self.opened}"
         self.opened += 1
@@ -471,7 +492,7 @@ class Supervisor:
         worker = self.workers[session] = Worker(session, seed, uid, home)
         self.start(worker)
 
-    def start(self, worker):
+    def start(self, worker: Worker) -> None:
         """Fork an interpreter for a session."""
         seed = worker.seed
         if worker.life:
@@ -492,9 +513,7 @@ class Supervisor:
             os._exit(3)
         if worker.pid == 0:
             try:
-                become_worker(
-                    self, code_r, control_w, output_w, seed, worker.uid, worker.home
-                )
+                become_worker(self, worker, seed, code_r, control_w, output_w)
                 work()
             except BaseException:
                 traceback.print_exc()
@@ -509,7 +528,7 @@ class Supervisor:
         self.epoll.register(worker.control_r, select.EPOLLIN)
         self.epoll.register(worker.output_r, select.EPOLLIN)
 
-    def end(self, worker):
+    def end(self, worker: Worker) -> None:
         """Kill whatever the session has started, and let go of its pipes."""
         self.by_pid.pop(worker.pid, None)
         self.kill_all(worker)
@@ -519,7 +538,7 @@ class Supervisor:
                 self.epoll.unregister(fd)
             os.close(fd)
 
-    def kill_all(self, worker):
+    def kill_all(self, worker: Worker) -> None:
         if not self.contained:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGKILL)
@@ -528,7 +547,7 @@ class Supervisor:
             os.kill(-1, signal.SIGKILL)
 
     @contextlib.contextmanager
-    def as_user(self, uid):
+    def as_user(self, uid: int | None) -> Iterator[None]:
         """With the rights of a session's user over its processes and files, and no more."""
         if uid is None:
             yield
@@ -539,9 +558,9 @@ class Supervisor:
         finally:
             os.seteuid(0)
 
-    def kill_others(self, worker):
-        """Kill all that the session has started but its interpreter: stop first, so none is missed."""
-        known = set()
+    def kill_others(self, worker: Worker) -> None:
+        """Kill all of a session but its interpreter: stopped first, so that none is missed."""
+        known: set[int] = set()
         for _ in range(30):
             found = set(self.processes_of(worker)) - {worker.pid}
             if found <= known:
@@ -554,7 +573,7 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
 
-    def processes_of(self, worker):
+    def processes_of(self, worker: Worker) -> Iterator[int]:
         """The processes of a session, its interpreter included."""
         for name in os.listdir("/proc"):
             if not name.isdigit() or name == "1":
@@ -570,18 +589,18 @@ class Supervisor:
                         continue
                 yield int(name)
 
-    def close(self, worker):
+    def close(self, worker: Worker) -> None:
         self.end(worker)
         if worker.uid is None and self.contained:
             return  # the container ends with it
         with self.as_user(worker.uid):
             remove(worker.home)
-            if self.contained:
+            if worker.uid is not None:
                 empty_of(SHARED_MEMORY, worker.uid)
         with contextlib.suppress(OSError):
             os.rmdir(worker.home)
 
-    def restart(self, worker, status, notice):
+    def restart(self, worker: Worker, status: str, notice: str) -> None:
         """Give a session a fresh interpreter, and answer its cell, if one was running."""
         self.finish_output(worker)
         self.end(worker)
@@ -593,7 +612,7 @@ class Supervisor:
 
     # cells
 
-    def run(self, worker, message):
+    def run(self, worker: Worker, message: dict[str, Any]) -> None:
         code = message["code"].encode("utf-8", "surrogatepass")
         limit = min(message["limit"], MAX_OUTPUT)
         worker.cell, worker.nonce = message["n"], os.urandom(NONCE)
@@ -601,31 +620,36 @@ class Supervisor:
         worker.keep_tail = min(TAIL, limit // 2)
         worker.keep_head = limit - worker.keep_tail
         worker.head, worker.tail, worker.total = bytearray(), bytearray(), 0
-        worker.phase, worker.limit_s = 0, message["t"]
+        worker.interrupted, worker.limit_s = False, message["t"]
         worker.started = time.monotonic()
         self.expect(worker, worker.started + message["t"])
-        worker.unsent += len(code).to_bytes(4, "big") + worker.nonce + code
-        self.feed(worker)
+        frame = len(code).to_bytes(4, "big") + worker.nonce + code
+        try:
+            sent = os.write(worker.code_w, frame)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # it is gone: its end is told by a signal
+            return
+        if sent < len(frame):
+            worker.unsent += frame[sent:]
+            self.epoll.register(worker.code_w, select.EPOLLOUT)
 
-    def expect(self, worker, deadline):
+    def expect(self, worker: Worker, deadline: float) -> None:
         worker.deadline = deadline
-        heapq.heappush(self.deadlines, (deadline, worker.cell, worker.session))
+        heapq.heappush(self.deadlines, (deadline, worker.cell or 0, worker.session))
 
-    def feed(self, worker):
-        """Hand the worker as much of the cell's code as its pipe takes."""
+    def feed(self, worker: Worker) -> None:
+        """Hand the worker as much of the rest of the cell's code as its pipe takes."""
         try:
             while worker.unsent:
                 del worker.unsent[: os.write(worker.code_w, worker.unsent)]
         except BlockingIOError:
-            with contextlib.suppress(FileExistsError):
-                self.epoll.register(worker.code_w, select.EPOLLOUT)
             return
-        except OSError:  # it is gone: its end is told by a signal
+        except OSError:
             worker.unsent.clear()
-        with contextlib.suppress(FileNotFoundError):
-            self.epoll.unregister(worker.code_w)
+        self.epoll.unregister(worker.code_w)
 
-    def drain(self, worker, most):
+    def drain(self, worker: Worker, most: int) -> bool:
         """Read what has been printed; give whether there may be more."""
         try:
             data = os.read(worker.output_r, most)
@@ -639,13 +663,13 @@ class Supervisor:
             worker.take(data)
         return len(data) == most
 
-    def finish_output(self, worker):
+    def finish_output(self, worker: Worker) -> None:
         """Read all that was in the pipe when the cell ended: at most what a pipe holds."""
         for _ in range(16):
             if not self.drain(worker, CHUNK):
                 return
 
-    def control(self, worker):
+    def control(self, worker: Worker) -> None:
         """The worker says that its cell has ended; anything else it may say ends it."""
         try:
             data = os.read(worker.control_r, 4096)
@@ -659,17 +683,17 @@ class Supervisor:
             self.restart(worker, "died", "the interpreter broke its own protocol")
             return
         self.finish_output(worker)
-        if worker.phase:
+        if worker.interrupted:
             self.kill_others(worker)
             notice = f"timed out after {worker.limit_s:g} s and was interrupted; variables are kept"
             self.answer(worker, "timeout", notice)
         else:
             self.answer(worker, "ok" if data[-1:] == b"o" else "error", "")
 
-    def overdue(self, worker):
+    def overdue(self, worker: Worker) -> None:
         """A deadline has passed: interrupt the cell, then kill it."""
-        if worker.phase == 0:
-            worker.phase = 1
+        if not worker.interrupted:
+            worker.interrupted = True
             os.kill(worker.pid, signal.SIGINT)
             self.expect(worker, worker.deadline + self.grace_s)
         else:
@@ -678,7 +702,7 @@ class Supervisor:
             notice = f"timed out after {worker.limit_s:g} s; the interpreter did not stop"
             self.restart(worker, "timeout", notice)
 
-    def reap(self):
+    def reap(self) -> None:
         """Collect what has ended; an interpreter among it is started again."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.wakeup_r, 4096)
@@ -689,22 +713,22 @@ class Supervisor:
                 return
             if pid == 0:
                 return
-            worker = self.by_pid.get(pid)
-            if worker is None:
+            if pid not in self.by_pid:
                 continue
+            worker = self.by_pid[pid]
             if worker.cell is not None:
                 self.control(worker)  # it may have ended after its cell
                 if self.by_pid.get(pid) is not worker:
                     continue
             why = os.waitstatus_to_exitcode(status)
             how = f"with exit code {why}" if why >= 0 else f"by signal {signal.Signals(-why).name}"
-            if worker.phase and worker.cell is not None:
+            if worker.interrupted and worker.cell is not None:
                 notice = f"timed out after {worker.limit_s:g} s; the interpreter ended {how}"
                 self.restart(worker, "timeout", notice)
             else:
                 self.restart(worker, "died", f"the interpreter ended {how}")
 
-    def answer(self, worker, status, notice, lost=False):
+    def answer(self, worker: Worker, status: str, notice: str, lost: bool = False) -> None:
         output, dropped = worker.shown()
         if worker.lost:
             lost, notice = True, "; ".join(filter(None, (worker.lost, notice)))
@@ -715,12 +739,12 @@ class Supervisor:
             "lost": lost, "notice": f"[{notice}]" if notice else "",
         }  # fmt: skip
         worker.cell = None
-        worker.head = worker.tail = b""
+        worker.head, worker.tail = bytearray(), bytearray()
         self.send(message)
 
 
-def remove(folder):
-    """Remove all that is in a folder, however deep, following no link; nobody else is at work there.
+def remove(folder: str) -> None:
+    """Remove all that is in a folder, however deep, following no link; all is quiet there.
 
     Folders are moved up before they are emptied, so that neither depth nor length of path matter.
     """
@@ -730,7 +754,7 @@ def remove(folder):
     except OSError:
         return
     number, prefix = 0, os.urandom(8).hex()
-    pending = [None]
+    pending: list[str | None] = [None]
     while pending:
         name = pending.pop()
         place = top if name is None else os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=top)
@@ -749,7 +773,7 @@ def remove(folder):
     os.close(top)
 
 
-def empty_of(folder, uid):
+def empty_of(folder: str, uid: int) -> None:
     """Remove what a user has left in a folder that all share."""
     for entry in os.listdir(folder):
         path = f"{folder}/{entry}"
@@ -763,7 +787,7 @@ def empty_of(folder, uid):
                 os.unlink(path)
 
 
-def main():
+def main() -> None:
     """Serve the host whose settings are our one argument."""
     try:
         supervisor = Supervisor(json.loads(sys.argv[1]))
