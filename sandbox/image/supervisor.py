@@ -624,6 +624,9 @@ class Supervisor:
         worker.started = time.monotonic()
         self.expect(worker, worker.started + message["t"])
         frame = len(code).to_bytes(4, "big") + worker.nonce + code
+        if worker.unsent:  # the cell before has ended without being read: see what becomes of it
+            worker.unsent += frame
+            return
         try:
             sent = os.write(worker.code_w, frame)
         except BlockingIOError:
