@@ -42,8 +42,8 @@ class DockerSandbox(pydantic.BaseModel, frozen=True, extra="forbid"):
     runtime: an OCI runtime that the engine knows, such as runsc.
     transport: a socket in a folder that the container sees, or its standard streams; auto takes
         the socket where the engine is local and the runtime its default.
-    memory_mb, cpus, processes, tmp_mb: of a container with one session. A dense container has a
-        quarter of the memory for each session, and `cpus` for all.
+    memory_mb, cpus, processes, tmp_mb: of a container with one session. A dense container has
+        them for as many as 16 of its sessions, of the memory a quarter, and of the cores all.
     cpu_s: CPU seconds that one process may use in all, however long it lives.
     run: a name for the run that the containers are labelled with.
     """

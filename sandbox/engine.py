@@ -193,7 +193,9 @@ class ContainerSpec:
             pids_limit=self.processes * min(more, 16),
             mem_limit=memory,
             memswap_limit=memory,
-            nano_cpus=int(self.cpus * 1e9),
+            nano_cpus=int(
+                1e9 * (min(self.cpus * more, client.info()["NCPU"]) if dense else self.cpus)
+            ),
             ulimits=[
                 docker.types.Ulimit(name="nofile", soft=2048, hard=2048),
                 docker.types.Ulimit(name="core", soft=0, hard=0),

@@ -401,7 +401,7 @@ class Supervisor:
                         self.control(worker)
                     elif fd == worker.output_r:
                         self.drain(worker, CHUNK)
-                    else:
+                    elif worker.unsent:  # else it is news of what had this number before
                         self.feed(worker)
             now = time.monotonic()
             while self.deadlines and self.deadlines[0][0] <= now:
@@ -593,7 +593,7 @@ class Supervisor:
         self.end(worker)
         if worker.uid is None and self.contained:
             return  # the container ends with it
-        with self.as_user(worker.uid):
+        with self.as_user(worker.uid), contextlib.suppress(OSError):
             remove(worker.home)
             if worker.uid is not None:
                 empty_of(SHARED_MEMORY, worker.uid)
