@@ -16,14 +16,6 @@ from sandbox.contract import Execution, SandboxError, Status
 MAX_FRAME = 16 << 20
 MAX_OUTPUT = 1 << 20
 _STATUSES = frozenset({"ok", "error", "timeout", "died"})
-_PARTS = {
-    "status": str,
-    "output": str,
-    "dropped": int,
-    "duration": float,
-    "lost": bool,
-    "notice": str,
-}
 
 
 class Link(asyncio.Protocol):
@@ -131,16 +123,24 @@ def execution(message: dict[str, Any], limit: int) -> Execution:
     Raises:
         SandboxError: it is not what a supervisor answers.
     """
-    fitting = all(type(message.get(name)) is kind for name, kind in _PARTS.items())
-    if not fitting or message["status"] not in _STATUSES or len(message["output"]) > limit + 100:
+    output, notice = message.get("output"), message.get("notice")
+    if (
+        message.get("status") not in _STATUSES
+        or type(output) is not str
+        or type(notice) is not str
+        or len(output) > limit + 100
+        or type(message.get("dropped")) is not int
+        or type(message.get("duration")) is not float
+        or type(message.get("lost")) is not bool
+    ):
         raise SandboxError("the container sent an answer that no supervisor of ours would send")
     return Execution(
         status=cast(Status, message["status"]),
-        output=_valid(message["output"]),
+        output=_valid(output),
         dropped=message["dropped"],
         duration_s=message["duration"],
         state_lost=message["lost"],
-        notice=_valid(message["notice"][:500]),
+        notice=_valid(notice[:500]),
     )
 
 

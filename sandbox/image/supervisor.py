@@ -76,8 +76,8 @@ def work() -> NoReturn:
     compile_, exec_, eval_, repr_, type_, str_ = compile, exec, eval, repr, type, str
     len_, isinstance_, from_bytes, system = len, isinstance, int.from_bytes, sys
     base_exception, exception, system_exit = BaseException, Exception, SystemExit
-    set_signal, set_mask, sigint, set_to = signal.signal, signal.pthread_sigmask, signal.SIGINT, 2
-    raises, ignored = signal.default_int_handler, signal.SIG_IGN
+    set_signal, get_signal, sigint = signal.signal, signal.getsignal, signal.SIGINT
+    raises, interrupted = signal.default_int_handler, KeyboardInterrupt
     print_exception, lines_of, brief = traceback.print_exception, linecache.cache, _brief
     expr, expression = ast.Expr, ast.Expression
     allow_await, only_ast, is_coroutine = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, ast.PyCF_ONLY_AST, 0x80
@@ -94,25 +94,23 @@ def work() -> NoReturn:
     out: io.TextIOWrapper | None = None
     err: io.TextIOWrapper | None = None
     me = getpid()
-    set_signal(sigint, ignored)
+    set_signal(sigint, raises)
 
     def stream(fd: int) -> io.TextIOWrapper:
         raw = buffered_io(file_io(fd, "w", closefd=False))
         return text_io(raw, "utf-8", "backslashreplace", "\n", True)
 
     while True:
-        head = b""
-        while len_(head) < 4 + 8:
-            more = os_read(90, 4 + 8 - len_(head))
+        data = b""
+        while len_(data) < 12 or len_(data) < 12 + from_bytes(data[:4], "big"):
+            try:
+                more = os_read(90, 65536)
+            except interrupted:  # it came too late for its cell
+                continue
             if not more:
                 os_exit(0)
-            head += more
-        size, nonce, parts = from_bytes(head[:4], "big"), head[4:], []
-        while size:
-            more = os_read(90, size)
-            size -= len_(more)
-            parts.append(more)
-        code = b"".join(parts).decode("utf-8", "surrogatepass").removeprefix("\ufeff")
+            data += more
+        nonce, code = data[4:12], data[12:].decode("utf-8", "surrogatepass").removeprefix("\ufeff")
         os_dup2(92, 1)
         os_dup2(92, 2)
         if out is None or out.closed:
@@ -120,13 +118,13 @@ def work() -> NoReturn:
         if err is None or err.closed:
             err = stream(2)
         system.stdout, system.stderr = out, err
-        set_mask(set_to, ())
+        if get_signal(sigint) is not raises:
+            set_signal(sigint, raises)
         number += 1
         name = f"<cell {number}>"
         status = b"o"
         try:
             try:
-                set_signal(sigint, raises)
                 lines_of[name] = (len_(code), None, code.splitlines(True), name)
                 tree = compile_(code, name, "exec", only_ast | allow_await | flags, True)
                 last = None
@@ -152,14 +150,11 @@ def work() -> NoReturn:
                         space["_"] = value
                         out.write(repr_(value) + "\n")
                 value = None
-                set_signal(sigint, ignored)
             except system_exit as left:
-                set_signal(sigint, ignored)
                 if isinstance_(left.code, str_):
                     err.write(f"{left.code}\n")
                     status = b"e"
             except base_exception as error:
-                set_signal(sigint, ignored)
                 status = b"e"
                 trace = error.__traceback__
                 while trace is not None and trace.tb_frame.f_code.co_filename[:6] != "<cell ":
@@ -170,8 +165,8 @@ def work() -> NoReturn:
                 except exception:  # what prints tracebacks is no longer what it was
                     os_write(92, type_(error).__name__.encode() + b": " + brief(error))
                 trace = None
-        except base_exception:  # the interrupt came as the cell ended
-            set_signal(sigint, ignored)
+        except base_exception:  # the interrupt came while we wrote a traceback
+            status = b"e"
         if getpid() != me:  # a cell forked, and its child has come to the end of the cell
             try:
                 out.flush()
@@ -180,7 +175,7 @@ def work() -> NoReturn:
         try:
             out.flush()
             err.flush()
-        except exception:
+        except (exception, interrupted):
             out = err = None
         os_write(91, nonce + status)
 
@@ -552,11 +547,11 @@ class Supervisor:
         if uid is None:
             yield
             return
-        os.seteuid(uid)
+        os.setresuid(uid, uid, 0)  # the real one too: it would reach workers that are still root
         try:
             yield
         finally:
-            os.seteuid(0)
+            os.setresuid(0, 0, 0)
 
     def kill_others(self, worker: Worker) -> None:
         """Kill all of a session but its interpreter: stopped first, so that none is missed."""
@@ -616,7 +611,6 @@ class Supervisor:
         code = message["code"].encode("utf-8", "surrogatepass")
         limit = min(message["limit"], MAX_OUTPUT)
         worker.cell, worker.nonce = message["n"], os.urandom(NONCE)
-        self.drain(worker, CHUNK)  # what was printed between the cells is nobody's
         worker.keep_tail = min(TAIL, limit // 2)
         worker.keep_head = limit - worker.keep_tail
         worker.head, worker.tail, worker.total = bytearray(), bytearray(), 0

@@ -333,3 +333,21 @@ def test_an_owner_is_dead_only_where_this_machine_can_know_it():
     assert owner.has_ended(f"{place}/{pid}/{int(started) + 1}")
     assert not owner.has_ended(f"elsewhere/1/{pid}/{started}")
     assert not owner.has_ended("")
+
+
+def test_the_end_of_a_session_touches_no_other_that_begins(docker):
+    """Sessions of one container open and close at once, and none dies of it."""
+
+    async def body(sandbox):
+        turns = asyncio.Semaphore(4)
+
+        async def one(number):
+            async with turns:
+                session = await sandbox.open(str(number), 1)
+                done = await session.execute("1+1", 20, 100)
+                await session.close()
+                return done.status, done.output
+
+        assert set(await asyncio.gather(*(one(n) for n in range(60)))) == {("ok", "2\n")}
+
+    within(DENSE, body)
