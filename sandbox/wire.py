@@ -125,7 +125,8 @@ def execution(message: dict[str, Any], limit: int) -> Execution:
     """
     output, notice = message.get("output"), message.get("notice")
     if (
-        message.get("status") not in _STATUSES
+        type(message.get("status")) is not str
+        or message["status"] not in _STATUSES
         or type(output) is not str
         or type(notice) is not str
         or len(output) > limit + 100
