@@ -21,8 +21,6 @@ session has started ends by one `kill(-1)`. Where several sessions share the con
 user of its own, and a Landlock domain where the kernel has it.
 """
 
-import __future__
-
 import ast
 import asyncio
 import builtins
@@ -33,6 +31,7 @@ import fcntl
 import gc
 import hashlib
 import heapq
+import importlib
 import io
 import json
 import linecache
@@ -81,9 +80,9 @@ def work() -> NoReturn:
     print_exception, lines_of, brief = traceback.print_exception, linecache.cache, _brief
     expr, expression = ast.Expr, ast.Expression
     allow_await, only_ast, is_coroutine = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, ast.PyCF_ONLY_AST, 0x80
-    future_flags = 0
-    for feature in __future__.all_feature_names:
-        future_flags |= getattr(__future__, feature).compiler_flag
+    future, future_flags = importlib.import_module("__future__"), 0
+    for feature in future.all_feature_names:
+        future_flags |= getattr(future, feature).compiler_flag
     new_loop, set_loop = asyncio.new_event_loop, asyncio.set_event_loop
     file_io, buffered_io, text_io = io.FileIO, io.BufferedWriter, io.TextIOWrapper
     main = types.ModuleType("__main__")
