@@ -110,11 +110,22 @@ def connect(address: Address, timeout_s: float = 60) -> Any:
         folder = Path(address.keys)
         pair = (str(folder / "cert.pem"), str(folder / "key.pem"))
         keys = docker.tls.TLSConfig(client_cert=pair, ca_cert=str(folder / "ca.pem"), verify=True)
-    try:
-        return docker.DockerClient(
-            base_url=address.url, tls=keys or False, version="auto", timeout=timeout_s,
+
+    def client(version: str) -> Any:
+        made = docker.DockerClient(
+            base_url=address.url, tls=keys or False, version=version, timeout=timeout_s,
             max_pool_size=32,
         )  # fmt: skip
+        made.api.trust_env = False  # else REQUESTS_CA_BUNDLE wins over the keys
+        return made
+
+    try:
+        probe = client("1.24")
+        try:
+            version = probe.api.version(api_version=False)["ApiVersion"]
+        finally:
+            probe.close()
+        return client(version)
     except (docker.errors.DockerException, OSError) as error:
         raise SandboxDown(
             f"no Docker engine answers at {address.url}; start dockerd, or give --engine: "
