@@ -90,6 +90,7 @@ def docker_package() -> Any:
         SandboxDown: it is not installed.
     """
     try:
+        importlib.import_module("docker.errors")  # a folder of that name would do as the package
         return importlib.import_module("docker")
     except ImportError as error:
         raise SandboxDown(
