@@ -30,6 +30,7 @@ from beam_sdg.report import gather, print_report, write_report
 from beam_sdg.runs import Run, Stage, StageManifest, code_hash
 from beam_sdg.serving import served
 from transforms.codec import arrow_schema
+from transforms.engines.endpoint import Endpoint
 from transforms.engines.store import AnswerStore
 from transforms.engines.vllm import Vllm
 from transforms.errors import RunError, UsageError
@@ -76,6 +77,8 @@ class Launch:
             options=invocation.beam,
             code=digest(code_hash(), recipe.code.read_text()) if recipe.code else code_hash(),
         )
+        if not any(isinstance(stage.engine, Vllm | Endpoint) for stage in run.stages):
+            invocation.models.require_a_model()
         _require_known(settings.stages, [stage.name for stage in run.stages])
         return cls(invocation, context, run, output)
 

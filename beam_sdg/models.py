@@ -31,6 +31,13 @@ _VLLM = (
 )
 
 
+_ELSEWHERE = (
+    *("endpoint", "key_env", "requests_per_minute", "tokens_per_minute", "dialect", "patience_s"),
+)
+_HERE = ("revision", "vllm_args", "gpus", "accelerator", "start_timeout_s")
+_OF_A_MODEL = ("revision", "adapter")
+
+
 class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     """The flags about models; `--set STAGE.NAME=VALUE` gives one stage a value of its own.
 
@@ -90,7 +97,11 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
         description="what the server does not take, if it does not say so itself: "
         + ", ".join(get_args(DialectName)),
     )
-    timeout_s: float = pydantic.Field(3600.0, gt=0, description="longest wait for one answer")
+    timeout_s: float | None = pydantic.Field(
+        None,
+        gt=0,
+        description="longest wait for one answer (default: an hour; with vLLM here, four)",
+    )
     patience_s: float = pydantic.Field(
         120.0, ge=0, description="end the run when the server has failed for this long"
     )
@@ -142,6 +153,10 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
             raise UsageError(f"--endpoint {shown(self.endpoint)} needs the --model to ask it for")
         if self.model and self.rehearsal:
             raise UsageError("--rehearsal is for runs without a --model; drop one of them")
+        if self.endpoint and (idle := self._set_of(_HERE)):
+            raise UsageError(f"--{idle} is for models that vLLM serves here; drop it or --endpoint")
+        if self.model and not self.endpoint and (idle := self._set_of(_ELSEWHERE)):
+            raise UsageError(f"--{idle} is for models of an --endpoint; drop it, or name one")
         if self.endpoint:
             return validated(Endpoint, {"url": self.endpoint, **self._given(_ENDPOINT)})
         if self.model:
@@ -149,19 +164,35 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
         given = {**self._given(("in_flight",)), "prompts": prompt_folders}
         return validated(Rehearsal, {**given, **self.rehearsal}, "rehearsal ")
 
+    def require_a_model(self) -> None:
+        """Refuse what is of no use in a run whose answers are all rehearsed.
+
+        Raises:
+            UsageError: a setting of a model or its server.
+        """
+        if idle := self._set_of((*_ELSEWHERE, *_HERE, "adapter")):
+            raise UsageError(f"--{idle} is of no use without a --model; name one or drop it")
+
+    def _set_of(self, names: Iterable[str]) -> str:
+        """The first of the settings that somebody has given a value, or ""."""
+        return next((n for n in names if n in self.model_fields_set and getattr(self, n)), "")
+
     def _given(self, names: Iterable[str]) -> dict[str, Any]:
         """Settings by the names that engines have for them; what is not set is left to them."""
         values = {_ENGINES_NAME.get(name, name): getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
-    def sampling(self) -> Sampling:
+    def sampling(self, logprobs: int | None = None) -> Sampling:
         """The sampling asked for; what it leaves out is left to the server."""
         template = {name: _typed(value) for name, value in self.chat_template_args.items()}
         settings = {name: getattr(self, name) for name in _SAMPLING}
-        return Sampling(**settings, stop=_stops(self.stop), chat_template_args=template)
+        settings |= {"stop": _stops(self.stop), "chat_template_args": template}
+        return Sampling(**settings, logprobs=logprobs)
 
     def changed(self, stage: str, values: Mapping[str, Any]) -> "ModelSettings":
         """These settings with a stage's own values.
+
+        Those of another model are not taken over, nor those of another kind of server.
 
         Raises:
             UsageError: a name that is no setting of a stage, or a value that does not fit.
@@ -173,6 +204,10 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
                     f"--set {stage}.{name}: a stage has no such setting; known: {known}"
                 )
         given = self.model_dump(exclude_unset=True)
+        other = _HERE if values.get("endpoint", self.endpoint) else _ELSEWHERE
+        for name in (*other, *(_OF_A_MODEL if "model" in values else ())):
+            if name != "endpoint":
+                given.pop(name, None)
         return validated(type(self), {**given, **values}, f"set {stage}.")
 
 
@@ -216,5 +251,7 @@ def validated(model: type[C], values: Mapping[str, Any], flag: str = "") -> C:
         named = _FLAGS.get(name, f"{flag}{name}")
         if first["type"] == "missing":
             raise UsageError(f"--{named} is missing; the recipe cannot do without it") from error
+        if name == "args":  # it may hold keys
+            raise UsageError(f"--{named}: {message}") from error
         value = shown(str(first["input"])) if name == "url" else repr(first["input"])
         raise UsageError(f"--{named} {value}: {message}" if name else message) from error

@@ -31,7 +31,7 @@ from sandbox import engine
 from sandbox.build import DEBIAN, build
 from sandbox.contract import SandboxDown
 from sandbox.docker import IMAGE
-from transforms.engines.hold import held
+from transforms.engines.hold import end_engines, held
 from transforms.engines.vllm import Vllm
 
 ROOT = Path(__file__).parents[1]
@@ -237,9 +237,9 @@ def served_model(
         for name, value in environment.items():
             patch.setenv(name, value)
         patch.setattr("tempfile.tempdir", None)
-        hold = held(served.settings().kept(), gpus="")
+        held(served.settings().kept(), gpus="")
     yield served
-    hold.let_go()
+    end_engines()
 
 
 Serve = Callable[..., str]

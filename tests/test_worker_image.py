@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DOCKERFILE = (ROOT / "docker" / "worker" / "Dockerfile").read_text()
+DOCKERFILE = (ROOT / "images" / "worker" / "Dockerfile").read_text()
 PYTHONS = re.compile(r"\((\d+), (\d+)\) <= sys.version_info < \((\d+), (\d+)\)")
 SETTINGS = re.compile(r"(PIP_|UV_|SSL_CERT_).*|https?_proxy|no_proxy", re.IGNORECASE)
 # The mounts end with the last process of their namespace, however it ends.
@@ -24,6 +24,8 @@ ENTER = """
 mount -t proc proc "$0/proc" && mount -t sysfs sys "$0/sys" && mount -t tmpfs shm "$0/dev/shm" &&
 mount --bind "$1" "$0/root/.cache/uv" && exec chroot "$0" "${@:2}"
 """
+
+SCRIPTS = ("tiny_model", "on_a_worker", "placed")
 
 Inside = Callable[..., str]
 
@@ -97,12 +99,12 @@ def inside(bare_root: Path) -> Inside:
 @pytest.fixture(scope="module")
 def worker(bare_root: Path, wheel: Path, inside: Inside) -> Inside:
     """The root as the install script leaves it, with wheels for the CPU."""
-    for folder in ("docker", "scripts"):
+    for folder in ("images", "scripts"):
         shutil.copytree(ROOT / folder, bare_root / "src" / folder)
-    for path in (wheel, ROOT / "tests" / "tiny_model.py", ROOT / "tests" / "on_a_worker.py"):
+    for path in (wheel, *(ROOT / "tests" / f"{name}.py" for name in SCRIPTS)):
         shutil.copy(path, bare_root / "src")
     requirement = f"/src/{wheel.name}[{argument('EXTRAS')}]"
-    inside("/src/docker/worker/install.sh", "--cpu", "/opt/beam-sdg", requirement)
+    inside("/src/images/worker/install.sh", "--cpu", "/opt/beam-sdg", requirement)
     return inside
 
 
@@ -146,6 +148,22 @@ def test_beams_harness_asks_the_engine(worker, bare_root):
     assert (bare_root / "answers" / "rejects").read_text() == ""
 
 
+def test_dataflow_would_be_told_which_step_needs_a_gpu(worker):
+    """By the job that its runner makes in a dry run: the image for all, the hint for one."""
+    said = worker(
+        *("env", "PYTHONPATH=/src", "python", "-m", "placed"),
+        *("--runner=DataflowRunner", "--dry_run=True", "--no_auth", "--project=project"),
+        *("--region=us-central1", "--sdk_container_image=registry/worker:1"),
+        *("--temp_location=gs://bucket/temp", "--staging_location=gs://bucket/staging"),
+    )
+    told = json.loads(said.splitlines()[-1])
+    with_it = [name for name, hints in told["hints"].items() if hints]
+    assert any(name.endswith("/BeamML_RunInference") for name in with_it)
+    assert all("/Infer/" in name for name in with_it)
+    assert len(told["hints"]) > len(with_it)
+    assert all("registry/worker:1" in payload for payload in told["environments"])
+
+
 def test_the_index_has_every_wheel_of_a_gpu_worker(worker, wheel):
     """What is installed without --cpu can be resolved together, for that root's Python."""
     requirement = f"beam-sdg[{argument('EXTRAS')}] @ file:///src/{wheel.name}"
@@ -165,7 +183,7 @@ def test_the_image_agrees_with_the_project():
     assert set(argument("EXTRAS").split(",")) <= set(PROJECT["optional-dependencies"])
 
 
-@pytest.mark.parametrize("script", ["docker/worker/install.sh", "scripts/environment.sh"])
+@pytest.mark.parametrize("script", ["images/worker/install.sh", "scripts/environment.sh"])
 def test_the_scripts_take_the_pythons_that_the_project_takes(script):
     """The bounds in them are those of pyproject.toml."""
     bounds = PYTHONS.search((ROOT / script).read_text()).groups()

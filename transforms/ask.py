@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.ml.inference.base import RunInference
 
 import prompts
 from transforms.engines.engine import Engine, Sampling
@@ -15,6 +14,7 @@ from transforms.grouping import Group
 from transforms.outcome import Outcome
 from transforms.reading import Reader
 from transforms.records import Answered, Reject
+from transforms.run_inference import RunInference
 
 WHOLE_SLICE = 1 << 20
 

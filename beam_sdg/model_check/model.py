@@ -2,17 +2,12 @@
 
 import dataclasses
 import json
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from beam_sdg.model_check.files import ModelFiles
+from transforms.engines.flags import flags_of
 
-_SHORT = {
-    "-tp": "--tensor-parallel-size",
-    "-pp": "--pipeline-parallel-size",
-    "-q": "--quantization",
-}
 _DOCUMENTS = (
     *("config.json", "params.json", "generation_config.json", "tokenizer_config.json"),
     *("chat_template.json", "model.safetensors.index.json", "pytorch_model.bin.index.json"),
@@ -89,20 +84,6 @@ def read_model(files: ModelFiles, args: str) -> Model:
         else:
             broken[name] = "holds no JSON object"
     return Model(files, flags_of(args), documents, broken)
-
-
-def flags_of(args: str) -> dict[str, str]:
-    """Flags of a command line by their long names; one without a value has ""."""
-    flags: dict[str, str] = {}
-    name = ""
-    for word in shlex.split(args):
-        if word.startswith("--") or word.split("=")[0] in _SHORT:
-            written, _, value = word.partition("=")
-            name = _SHORT.get(written, written.replace("_", "-"))
-            flags[name] = value
-        elif name:
-            flags[name] = f"{flags[name]} {word}".strip()
-    return flags
 
 
 def whole_number(value: object) -> int | None:

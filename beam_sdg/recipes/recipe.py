@@ -114,12 +114,14 @@ class Context:
         row_type: type,
         check: Check | None = None,
         samples: int = 1,
+        logprobs: int | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Stage:
         """A stage that asks a model about every row of the stage `after`.
 
-        The arguments are those of `Ask`; `row_type` is what `keep` makes; `settings` are what
-        decides its rows and is not seen otherwise: what `variables`, `check` and `keep` know.
+        The arguments are those of `Ask`; `row_type` is what `keep` makes; `logprobs` asks for the
+        log probabilities of that many likely tokens in each place; `settings` are what decides the
+        rows and is not seen otherwise: what `variables`, `check` and `keep` know.
         """
         models = self.models_of(name)
         ask = Ask(
@@ -130,7 +132,7 @@ class Context:
             check=check,
             keep=keep,
             engine=self.engine_of(name),
-            sampling=models.sampling(),
+            sampling=models.sampling(logprobs),
             samples=samples,
             store=self.store,
             seed=self.seed,

@@ -18,7 +18,7 @@ from transforms.engines.engine import Attempted, Reply
 from transforms.engines.store import AnswerStore
 from transforms.engines.usage import EngineUsage
 
-ARGS = "--max-num-seqs 8 --hf-token ..."
+ARGS = "--max-num-seqs 8 --key ..."
 
 
 def usage(**changes) -> EngineUsage:
@@ -156,7 +156,7 @@ def vllm_stub(tmp_path: Path) -> dict[str, str]:
 def test_a_run_tells_which_engine_served_it_and_how_well(beam_sdg_command, vllm_stub, tmp_path):
     """Through the store into the manifest and the report; a second run needs no engine for it."""
     output = tmp_path / "out"
-    flags = ("--model=org/m", "--revision=v2", "--vllm_args=--max-num-seqs 4 --hf-token s3cret")
+    flags = ("--model=org/m", "--revision=v2", "--vllm_args=--max-num-seqs 4 --key s3cret")
     command = ("infinibyte", f"--output={output}", "--num_records=6", *flags)
     done = beam_sdg_command(*command, **vllm_stub)
     assert done.returncode == 0, done.stderr
@@ -167,7 +167,7 @@ def test_a_run_tells_which_engine_served_it_and_how_well(beam_sdg_command, vllm_
         assert (asked.model, asked.revision) == ("org/m", "v2")
         [one] = asked.served
         assert (one.engine, one.version, one.slots) == ("vLLM", "0.0.0+stub", 4)
-        assert one.args == "--max-num-seqs 4 --hf-token ..."
+        assert one.args == "--max-num-seqs 4 --key ..."
         assert one.utilisation is not None
         assert 0.2 < one.utilisation <= 2  # eight are in flight, and the stub takes them all
         assert one.tokens_per_s is not None

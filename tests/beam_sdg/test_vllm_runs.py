@@ -63,7 +63,7 @@ def test_every_structured_stage_parses(beam_sdg_command, served_model, tmp_path,
 def started(served_model, output: Path, *flags: str) -> subprocess.Popen[bytes]:
     """A run whose last stage asks vLLM, in a process group of its own."""
     command = [sys.executable, "-m", "beam_sdg", "infinibyte", f"--output={output}", *flags]
-    command += [*served_model.flags("--set=solution."), "--set=solution.max_tokens=400"]
+    command += [*served_model.flags("--set=solution."), "--set=solution.max_tokens=150"]
     return subprocess.Popen(
         command,
         env={**os.environ, **served_model.environment},
@@ -89,7 +89,7 @@ def test_an_engine_that_is_killed_in_a_run_loses_nothing(beam_sdg_command, serve
     output, place = tmp_path / "out", tmp_path / "engines"
     place.mkdir()
     apart = served_model.apart(place)
-    flags = ("--num_records=60", "--set=solution.in_flight=4")
+    flags = ("--num_records=24", "--set=solution.in_flight=4")
     with started(apart, output, *flags) as run:
         wait_for_answers(run, output, 3)
         keeper = keeper_in(place)
@@ -104,9 +104,9 @@ def test_an_engine_that_is_killed_in_a_run_loses_nothing(beam_sdg_command, serve
         assert run.returncode == 0
     assert_gone(below, place)
     rows = sum(pq.read_metadata(path).num_rows for path in output.glob("data/*"))
-    assert rows + sum(rejects(output).values()) == 60
+    assert rows + sum(rejects(output).values()) == 24
     assert {reason for _, reason in rejects(output)} <= {"truncated_answer", "broken_code"}
-    assert answers(output, "solution") == 60
+    assert answers(output, "solution") == 24
 
     for folder in (output / ".work").glob("stages/*solution*"):
         shutil.rmtree(folder)
@@ -116,11 +116,11 @@ def test_an_engine_that_is_killed_in_a_run_loses_nothing(beam_sdg_command, serve
     elsewhere = served_model.apart(nowhere)
     done = beam_sdg_command(
         "infinibyte", f"--output={output}", *flags, *elsewhere.flags("--set=solution."),
-        "--set=solution.max_tokens=400", **elsewhere.environment,
+        "--set=solution.max_tokens=150", **elsewhere.environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert not list(nowhere.glob("beam-sdg-*"))
-    assert answers(output, "solution") == 60
+    assert answers(output, "solution") == 24
 
 
 def test_after_ctrl_c_nothing_is_left(served_model, tmp_path):

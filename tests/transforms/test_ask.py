@@ -1,5 +1,6 @@
 """`Ask` as a verb: what it asks, what it keeps, what it rejects, and what it never asks again."""
 
+import asyncio
 import dataclasses
 import json
 from collections.abc import Callable
@@ -12,13 +13,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from transforms.ask import Ask
 from transforms.codec import to_row
+from transforms.engines.engine import Attempted, Failure, Sampling, Turn
 from transforms.engines.handler import AskHandler
 from transforms.engines.rehearsal import CORRECTABLE, FAILING, GOOD, MALFORMED, Rehearsal
 from transforms.engines.store import AnswerStore
 from transforms.errors import EngineDown
 from transforms.outcome import Outcome
 from transforms.reading import Fault, Structured, Text
-from transforms.records import Answered, NewProblemEvals, Problem
+from transforms.records import Answered, NewProblemEvals, Problem, Reject
 from transforms.seeding import digest, sampling_seed
 
 PROMPT = "infinibyte/evals"
@@ -190,6 +192,56 @@ def test_refusals_are_counted_from_window_to_window(tmp_path):
     assert len(list(handler.run_inference([problem(n) for n in range(10)], client))) == 10
     with pytest.raises(EngineDown, match="the first 20 requests"):
         handler.run_inference([problem(n) for n in range(10, 20)], client)
+
+
+class Hasty:
+    """A server that refuses at once what it refuses, and takes its time for all else."""
+
+    model = "hasty"
+    in_flight = 200
+    refused = 30
+
+    def identity(self) -> str:
+        return "hasty"
+
+    def resource_hints(self) -> dict[str, str]:
+        return {}
+
+    def open(self) -> "Hasty":
+        return self
+
+    def meter(self) -> None:
+        return None
+
+    async def complete(self, turn: Turn) -> Attempted:
+        if int(turn.messages[-1].content.partition("text ")[2].split()[0]) < self.refused:
+            await asyncio.sleep(0.01)
+            return Attempted(Failure("prompt_too_long", "HTTP 400: too long"), 1)
+        await asyncio.sleep(0.5)
+        return Attempted(Rehearsal().outcome(turn), 1)
+
+    async def close(self) -> None:
+        pass
+
+
+def test_refusals_that_come_first_cost_their_elements(tmp_path):
+    """A server refuses in no time what is too long, while its first answers take minutes."""
+    ask = Ask(
+        "evals", PROMPT, variables, Structured(NewProblemEvals), Hasty(), str(tmp_path), SEED, same
+    )
+    handler = AskHandler(ask.engine, [ask.asking()], window=100)
+    steps = handler.run_inference([problem(n) for n in range(100)], handler.load_model())
+    reasons = [step.item.reason for [step] in steps if isinstance(step.item, Reject)]
+    assert reasons == ["prompt_too_long"] * Hasty.refused
+
+
+def test_an_answer_counts_whether_or_not_its_budget_could_have_been_lowered(ask, tmp_path):
+    """Nothing is asked again when that is allowed."""
+    ask(10)
+    ask(10, sampling=Sampling(fit_context=True))
+    assert attempts(tmp_path) == 10
+    ask(10, sampling=Sampling(temperature=0.5))
+    assert attempts(tmp_path) == 20
 
 
 @pytest.mark.parametrize("window", [1, 1000])

@@ -1,51 +1,17 @@
 """Where steps run on a cluster: only the inference step asks for an accelerator."""
 
-import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
 
-from transforms.ask import Ask, AskInTurn
-from transforms.engines.engine import Engine
+from tests.placed import ACCELERATOR, asked, hinted
 from transforms.engines.rehearsal import Rehearsal
 from transforms.engines.vllm import Vllm
-from transforms.reading import Text
-from transforms.records import Answered, Problem
-
-ACCELERATOR = "type:nvidia-h100-80gb;count:8;install-nvidia-driver"
-
-
-def variables(record: Problem) -> dict[str, object]:
-    return {"new_problem": record.text}
-
-
-def keep(answered: Answered) -> Problem:
-    return answered.record
-
-
-def hinted(engine: Engine) -> dict[str, set[str]]:
-    """The accelerators that the steps of two asks in turn ask for, by the steps' names."""
-    asks = tuple(
-        Ask(name, "infinibyte/solution", variables, Text(), engine, "", 0, keep)
-        for name in ("one", "two")
-    )
-    pipeline = beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"]))
-    outcomes = pipeline | beam.Create([]) | AskInTurn(asks)
-    _ = outcomes[-1].rows | "Vote" >> beam.combiners.Count.Globally()
-    proto = pipeline.to_runner_api()
-    found: dict[str, set[str]] = {}
-    for step in proto.components.transforms.values():
-        if step.spec.urn.startswith("beam:transform:pardo"):
-            environment = proto.components.environments[step.environment_id]
-            hints = environment.resource_hints.values()
-            found[step.unique_name] = {hint.decode() for hint in hints}
-    return found
 
 
 def test_only_the_inference_step_asks_for_the_accelerator():
-    """Rendering's shuffle, reading, votes and sinks are left to workers without one."""
-    steps = hinted(Vllm(model="m", accelerator=ACCELERATOR))
+    """The shuffle before it, votes and sinks are left to workers without one."""
+    pipeline = asked(Vllm(model="m", accelerator=ACCELERATOR), "--runner=FnApiRunner")
+    steps = hinted(pipeline.to_runner_api())
     with_it = {name for name, hints in steps.items() if hints}
-    assert with_it
     assert all("/Infer/" in name for name in with_it)
     assert any(name.endswith("/BeamML_RunInference") for name in with_it)
     assert {hint for hints in steps.values() for hint in hints} == {ACCELERATOR}
@@ -54,4 +20,4 @@ def test_only_the_inference_step_asks_for_the_accelerator():
 @pytest.mark.parametrize("engine", [Vllm(model="m"), Rehearsal()])
 def test_others_ask_for_nothing(engine):
     """A model that is served elsewhere, or nowhere in particular, is asked from any worker."""
-    assert not any(hinted(engine).values())
+    assert not any(hinted(asked(engine, "--runner=FnApiRunner").to_runner_api()).values())

@@ -55,13 +55,13 @@ def reply_of(content: bytes) -> Reply:
         answer = json.loads(content)
         choice, usage = answer["choices"][0], answer.get("usage") or {}
         message = {"content": choice["text"]} if "text" in choice else choice["message"]
-        text, reasoning = _split_reasoning(_text_of(message.get("content")))
+        apart = _text_of(message.get("reasoning_content")) or _text_of(message.get("reasoning"))
+        text = _text_of(message.get("content"))
+        text, reasoning = (text, apart) if apart else _split_reasoning(text)
         refusal = "" if text else str(message.get("refusal") or "")
         return Reply(
             text=text or refusal,
-            reasoning=_text_of(message.get("reasoning_content"))
-            or _text_of(message.get("reasoning"))
-            or reasoning,
+            reasoning=reasoning,
             finish_reason="refusal" if refusal else _text_of(choice.get("finish_reason")) or "stop",
             prompt_tokens=int(usage.get("prompt_tokens") or 0),
             completion_tokens=int(usage.get("completion_tokens") or 0),

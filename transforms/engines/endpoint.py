@@ -93,7 +93,7 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_er
 
     def identity(self) -> str:
         """The model alone: its answers are the same wherever it is served."""
-        return f"model:{self.model}" + (" as text" if self.api == "text" else "")
+        return identity_of(self.model, self.api)
 
     def resource_hints(self) -> dict[str, str]:
         """None: any worker will do."""
@@ -139,6 +139,12 @@ class Endpoint(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_er
             key_env=self.key_env,
             api=self.api,
         )
+
+
+def identity_of(model: str, api: Api, deciding: str = "") -> str:
+    """What decides a model's answers beside the request: part of every answer's key."""
+    as_text = " as text" if api == "text" else ""
+    return f"model:{model}{as_text}" + (f" with {deciding}" if deciding else "")
 
 
 def shown(url: str) -> str:

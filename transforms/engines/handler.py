@@ -14,8 +14,6 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from apache_beam.ml.inference.base import ModelHandler
-
 import prompts
 from transforms.codec import canonical_json, to_json
 from transforms.engines.client import Client, shared_client
@@ -26,6 +24,7 @@ from transforms.engines.usage import EngineUsage
 from transforms.errors import EngineDown, RunError
 from transforms.reading import Fault, Reader
 from transforms.records import Answered, Call, Reject, sample_id
+from transforms.run_inference import ModelHandler
 from transforms.seeding import digest, sampling_seed
 
 Variables = Callable[[Any], Mapping[str, object]]
@@ -39,6 +38,7 @@ _REFUSALS = 20
 class _Tally:
     """What an ask has met in this process, answers from the store included."""
 
+    asked: int = 0
     replies: int = 0
     failures: int = 0
     last: str = ""
@@ -54,9 +54,11 @@ class _Tally:
         """Raise `EngineDown` if the first requests failed and no other has been answered.
 
         Then the fault is in the settings or the server, not in the records: rejecting them all
-        would publish an empty dataset.
+        would publish an empty dataset. A refusal comes sooner than an answer, so it takes at least
+        half of all that was asked.
         """
-        if self.failures >= _REFUSALS and not self.replies:
+        most = max(_REFUSALS, self.asked // 2)
+        if self.failures >= most and not self.replies:
             raise EngineDown(
                 f"all of the first {self.failures} requests failed, the last with: {self.last}; "
                 "mend what it says (a flag, the model, the server) and run the same command again"
@@ -196,9 +198,11 @@ class _Ask:
         schema = self._constraint.schema if self._constraint else None
         self._shared = {"answer_schema": canonical_json(schema)} if schema else {}
         self._prompt_hash = prompts.source_hash(asking.prompt, asking.prompt_folders)
-        self._sampling = canonical_json(asking.sampling.chosen())
+        chosen = asking.sampling.chosen()
+        self._sampling = canonical_json(chosen)
+        chosen.pop("fit_context", None)  # an answer that is there fits
         form = canonical_json(self._constraint and dataclasses.astuple(self._constraint))
-        self._decided = digest(engine.identity(), self._sampling, form)
+        self._decided = digest(engine.identity(), canonical_json(chosen), form)
 
     async def converse(self, record: Any, sample: int) -> Any:
         """The record that one sample's answer makes, or its reject."""
@@ -270,6 +274,7 @@ class _Ask:
             key, asking.prompt, tuple(talk.messages), asking.sampling, talk.seed, self._constraint
         )
         talk.asked = self._has_asked = True
+        self._tally.asked += 1
         with self._progress.asking():
             attempted = await self._client.complete(turn)
         self._answers.append(
@@ -301,7 +306,9 @@ class _Ask:
 
     def _cut_off(self, reply: Reply) -> str:
         tokens, most = reply.completion_tokens, self._asking.sampling.max_tokens
-        if most is None or tokens >= most:
+        if most is None:
+            return f"cut off after {tokens} tokens by the server's own limit; set --max_tokens"
+        if tokens >= most:
             return f"cut off after {tokens} tokens; raise --max_tokens"
         return (
             f"cut off after {tokens} tokens by the end of the model's context, of which the prompt "

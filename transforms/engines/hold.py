@@ -1,18 +1,18 @@
 """A process's hold on an engine that a keeper keeps: taken with the first request, let go at exit.
 
 A hold outlives the pipeline that took it, so that one pipeline after the other finds the engine
-warm; it is let go when the process ends, or when another engine is wanted on the same GPUs.
+warm; it is let go when the process ends, or when another engine is wanted on any of its GPUs. That
+one starts when nothing is left of the first.
 """
 
 import collections
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import socket
+import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -20,12 +20,23 @@ from pathlib import Path
 from typing import Any
 
 from transforms.engines.keeper import Kept
+from transforms.engines.place import (
+    VISIBLE,
+    Place,
+    alone,
+    in_the_way,
+    locked_record,
+    place_of,
+    visible_gpus,
+)
 from transforms.errors import EngineDown
 
 _SAID = ("state", "engine", "url", "detail", "log")
 _KEEPER_COMES_S = 30.0
 _OTHERS_LEAVE_S = 60.0
-_RETRY_S = 0.2
+_ENDED_WITHIN_S = 60.0
+_RETRY_S = 0.05
+_KEEPERS = 5  # one after the other that end while their engine loads
 
 
 class Hold:
@@ -33,21 +44,18 @@ class Hold:
 
     Args:
         connection: to the keeper's socket; the hold lasts as long as it is open.
+        engine, key: which engine it keeps, in words and exactly.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, engine: str, key: str) -> None:
+        self.key = key
         self._connection = connection
         self._changed = threading.Condition()
         self._calls: list[Callable[[], object]] = []
-        self._said: dict[str, Any] = dict.fromkeys(_SAID, "")
-        threading.Thread(target=self._listen, name="engine-hold", daemon=True).start()
-
-    @property
-    def engine(self) -> str:
-        """Which engine it is."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._said["state"] != "")
-            return self._said["engine"]
+        self._said: dict[str, Any] = {**dict.fromkeys(_SAID, ""), "engine": engine}
+        self._crashes = 0
+        self._listener = threading.Thread(target=self._listen, name="engine-hold", daemon=True)
+        self._listener.start()
 
     @property
     def url(self) -> str:
@@ -69,6 +77,10 @@ class Hold:
     def is_starting(self) -> bool:
         """Whether the engine is loading, at first or after a crash."""
         return self._said["state"] == "starting"
+
+    def crashes(self) -> int:
+        """How often the engine has been started again since this hold was taken."""
+        return self._crashes
 
     def is_over(self) -> bool:
         """Whether the engine has been given up, or its keeper has gone."""
@@ -101,20 +113,29 @@ class Hold:
 
     def let_go(self) -> None:
         """End the hold; the last one to do so ends the engine."""
+        self._note({**self._said, "state": "gone"})
         with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
-        self._connection.close()
+            self._connection.shutdown(socket.SHUT_WR)
+
+    def wait_for_the_end(self) -> None:
+        """After `let_go`: until nothing of the engine is left, or only others hold it."""
+        self._listener.join(_ENDED_WITHIN_S)
 
     def _listen(self) -> None:
-        with contextlib.suppress(OSError), self._connection.makefile("rb") as lines:
+        with (
+            self._connection,
+            contextlib.suppress(OSError),
+            self._connection.makefile("rb") as lines,
+        ):
             for line in lines:
                 self._note(json.loads(line))
         self._note({**self._said, "state": "gone"})
 
     def _note(self, said: dict[str, Any]) -> None:
         with self._changed:
-            if self._said["state"] == "failed":
+            if self.is_over():
                 return
+            self._crashes += said["state"] == "starting" and self._said["state"] != ""
             self._said = said
             self._changed.notify_all()
             if self.is_over():
@@ -122,93 +143,110 @@ class Hold:
                     call()
 
 
-_holds: dict[Path, Hold] = {}
-_taking: collections.defaultdict[Path, threading.Lock] = collections.defaultdict(threading.Lock)
-_keepers: list[int] = []  # the processes of those that were started here
+_holds: dict[Place, Hold] = {}
+_taking: collections.defaultdict[Place, threading.Lock] = collections.defaultdict(threading.Lock)
 
 
 def held(kept: Kept, gpus: str) -> Hold:
     """This process's hold on an engine that answers, on these GPUs; starts it if need be.
 
-    A hold on another engine there is let go first. Blocks until the engine is ready.
+    A hold on another engine on any of them is let go first. Blocks until the engine is ready.
+
+    Args:
+        kept: the engine.
+        gpus: such as 0,1, counted within what this process sees; "" is all of that.
 
     Raises:
         EngineDown: it cannot be started, or another run uses another engine on these GPUs.
     """
-    place = _folder() / f"gpus-{gpus.replace(',', '+') or 'all'}"
+    names = visible_gpus(gpus)
+    place = place_of(names)
+    if names or VISIBLE in os.environ:
+        environment = {**dict(kept.environment), VISIBLE: ",".join(names)}
+        kept = dataclasses.replace(kept, environment=tuple(environment.items()))
+    hold = None
     with _taking[place]:
-        while True:
+        for _ in range(_KEEPERS):
             hold = _holds.get(place)
-            if hold is None or hold.is_over() or hold.engine != kept.engine:
-                if hold is not None:
-                    hold.let_go()
+            if hold is None or hold.is_over() or hold.key != kept.key():
+                _let_go_of(place)
                 hold = _holds[place] = _taken(place, kept)
             if hold.is_ready():
                 return hold
+    assert hold is not None
+    raise hold.failure()
 
 
-def _taken(place: Path, kept: Kept) -> Hold:
-    """A connection to the keeper of this engine, made if there is none."""
-    give_up_at = time.monotonic() + _OTHERS_LEAVE_S
-    with place.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        while True:
-            connection = _connected(place)
-            if connection is None:
-                connection = _started(place, kept)
-            hold = Hold(connection)
-            if hold.engine == kept.engine:
-                return hold
+def end_engines() -> None:
+    """Let go of this process's engines, and wait until those that nobody else holds have ended."""
+    holds = list(_holds.values())
+    _holds.clear()
+    for hold in holds:
+        hold.let_go()
+    for hold in holds:
+        hold.wait_for_the_end()
+
+
+def _let_go_of(place: Place) -> None:
+    for other in [each for each in list(_holds) if place.overlaps(each.gpus)]:
+        hold = _holds.pop(other, None)
+        if hold is not None:
             hold.let_go()
-            if hold.engine and time.monotonic() > give_up_at:
-                raise EngineDown(
-                    f"another run has {hold.engine} on these GPUs; wait for it, or choose others "
-                    "with --gpus"
-                )
-            time.sleep(_RETRY_S)
 
 
-def _connected(place: Path) -> socket.socket | None:
+def _taken(place: Place, kept: Kept) -> Hold:
+    """A hold on this engine, whose keeper is started as soon as nobody has its GPUs."""
+    key = kept.key()
+    keeper: subprocess.Popen[bytes] | None = None
+    give_up_at = time.monotonic() + _OTHERS_LEAVE_S
+    while True:
+        is_late = time.monotonic() > give_up_at
+        if keeper is not None and (is_late or keeper.poll()):
+            raise EngineDown(f"the keeper of the engine does not start; {_log(place)} says why")
+        with alone(place):
+            there = in_the_way(place)
+            if not there:
+                keeper = _started(place, kept)
+                give_up_at = time.monotonic() + _KEEPER_COMES_S
+        if any(each is not None and (each.key, each.gpus) == (key, place.gpus) for each in there):
+            connection = _connected(place)
+            if connection is not None:
+                return Hold(connection, kept.engine, key)
+        if is_late:
+            names = [each.engine for each in there if each is not None]
+            raise EngineDown(
+                f"another run has {names[0] if names else 'another engine'} on these GPUs; wait "
+                "for it, or choose others with --gpus"
+            )
+        time.sleep(_RETRY_S)
+
+
+def _connected(place: Place) -> socket.socket | None:
     connection = socket.socket(socket.AF_UNIX)
     try:
-        connection.connect(str(place.with_suffix(".sock")))
-    except OSError:
+        connection.connect(str(place.stem.with_suffix(".sock")))
+    except OSError:  # it is just coming, or going
         connection.close()
         return None
     return connection
 
 
-def _started(place: Path, kept: Kept) -> socket.socket:
-    """Start a keeper that outlives this process if others still need it."""
-    at, log = place.with_suffix(".sock"), place.with_suffix(".log")
-    at.unlink(missing_ok=True)  # of a keeper that was killed
-    described = json.dumps(dataclasses.asdict(kept))
-    program = [sys.executable, "-m", "transforms.engines.keeper", str(at), str(log), described]
-    pid = os.posix_spawn(  # and not a Popen, which would have to be waited for
-        program[0],
-        program,
-        os.environ,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-    )
-    _keepers.append(pid)
-    give_up_at = time.monotonic() + _KEEPER_COMES_S
-    while time.monotonic() < give_up_at and os.waitpid(pid, os.WNOHANG) == (0, 0):
-        connection = _connected(place)
-        if connection is not None:
-            return connection
-        time.sleep(0.05)
-    raise EngineDown(f"the keeper of the engine does not start; {log} says why")
+def _started(place: Place, kept: Kept) -> subprocess.Popen[bytes]:
+    """Start a keeper that outlives this process if others still need it; the GPUs are its own."""
+    described = [json.dumps(place.gpus), json.dumps(dataclasses.asdict(kept))]
+    program = [sys.executable, "-m", "transforms.engines.keeper", str(place.stem), *described]
+    with locked_record(place) as record, _log(place).open("wb") as log:
+        keeper = subprocess.Popen(
+            program,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[record.fileno()],  # so it holds the lock, from now to its end
+            start_new_session=True,
+        )
+    threading.Thread(target=keeper.wait, name="engine-keeper", daemon=True).start()
+    return keeper
 
 
-def _folder() -> Path:
-    """Where this user's keepers are found, by nobody else."""
-    folder = Path(tempfile.gettempdir()) / f"beam-sdg-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise EngineDown(f"{folder} belongs to another user; set TMPDIR to a folder of yours")
-    return folder
+def _log(place: Place) -> Path:
+    return place.stem.with_suffix(".log")

@@ -5,13 +5,16 @@
     pipeline process ──┘
 
 The kernel closes a process's connection however that process dies, so when the last one is closed
-the keeper ends the engine with all its processes, and then itself. It starts a crashed engine again
-on the same port, so that whoever waits for an answer need only send its request once more.
+the keeper ends the engine with all its processes, and then itself; so it does at a SIGTERM or a
+SIGHUP. An engine that has crashed, or answers no more, is started again on its port, so that who
+waits for an answer need only send the request once more.
 
-A keeper is found by its socket, of which there is one for each set of GPUs. It tells everybody who
-is connected what state the engine is in, a JSON object a line:
+A keeper is found by its socket, of which there is one for each set of GPUs (`place.py`). It tells
+everybody who is connected what state the engine is in, a JSON object a line:
 
     {"state": "starting" | "ready" | "failed", "engine": …, "url": …, "detail": …, "log": …}
+
+One that has said "failed" goes; the connection of the last who leaves is closed when all has ended.
 """
 
 import argparse
@@ -26,19 +29,28 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
+
+from transforms.engines import place
+from transforms.seeding import digest
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 _NOBODY_CAME_S = 60.0
 _ENDS_WITHIN_S = 10.0
 _HEALTH_EVERY_S = 0.5
+_STILL_HEALTHY_EVERY_S = 10.0
+_SILENT_S = 120.0
 _SHOWN_LINES = 3
 _SHOWN_BYTES = 1 << 16
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LONG_RUN_S = 600.0
+_LONGEST_PLACE = 50  # of the 107 characters that a socket's path may have
 _ERROR = re.compile(r"(?:^|[\s.])\w*(?:Error|Exception|Exit)\b: \S|\berror: ")
 _PREFIX = re.compile(r"^(?:\([\w-]+ pid=\d+\) )?(?:[A-Z]+ [\d-]+ [\d:]+ \[[^\]]+\] )?")
 
@@ -47,11 +59,12 @@ _PREFIX = re.compile(r"^(?:\([\w-]+ pid=\d+\) )?(?:[A-Z]+ [\d-]+ [\d:]+ \[[^\]]+
 class Kept:
     """What is kept: a command, where it will answer, and how long and how often it is tried.
 
-    engine: says which engine this is: two that differ cannot share a keeper.
+    engine: which engine this is, in words.
     command: {port} in it stands for the port that the keeper finds for it.
     health: the path that answers 200 as soon as the engine is ready.
     environment: variables that its processes get beside the keeper's own.
-    restarts: how often it is started again after a crash; one that ran for ten minutes counts anew.
+    restarts: how often it is started again after a crash; one that was ready for ten minutes counts
+        anew.
     """
 
     engine: str
@@ -60,6 +73,11 @@ class Kept:
     environment: tuple[tuple[str, str], ...] = ()
     start_timeout_s: float = 1800.0
     restarts: int = 2
+
+    def key(self) -> str:
+        """What runs must have in common to share an engine: all but how long they wait for it."""
+        what = [self.engine, self.command, self.health, self.environment, str(Path.cwd())]
+        return digest(json.dumps(what))
 
 
 class Keeper:
@@ -73,45 +91,58 @@ class Keeper:
     def __init__(self, kept: Kept, log: Path) -> None:
         self._kept = kept
         self._log = log
-        port = _free_port()
+        self._reserved, port = reserved_port()
         self._url = f"http://127.0.0.1:{port}"
         self._command = [part.replace("{port}", str(port)) for part in kept.command]
         self._holders: set[asyncio.StreamWriter] = set()
-        self._left = asyncio.Event()
+        self._last: list[asyncio.StreamWriter] = []  # closed when nothing of the engine is left
+        self._came = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._is_over = False
         self._said: dict[str, Any] = {}
         self._say("starting")
 
-    async def run(self, at: str) -> None:
+    async def run(self, at: str, scratch: str) -> None:
         """Listen at `at` until the last holder is gone; nothing of the engine is left then."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop)
         server = await asyncio.start_unix_server(self._welcome, at)
-        scratch = tempfile.TemporaryDirectory(prefix="engine-", dir=Path(at).parent)
-        engine = asyncio.create_task(self._keep(scratch.name))
+        engine = asyncio.create_task(self._keep(scratch))
+        engine.add_done_callback(lambda _: self._changed.set())
         try:
-            await asyncio.wait_for(self._someone_came(), _NOBODY_CAME_S)
-            await self._left.wait()
-        except TimeoutError:
-            pass
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._came.wait(), _NOBODY_CAME_S)
+            while self._holders and not self._is_over and not engine.done():
+                await self._changed.wait()
+                self._changed.clear()
         finally:
-            Path(at).unlink(missing_ok=True)  # whoever comes now starts another keeper
+            self._is_over = True
+            Path(at).unlink(missing_ok=True)  # who comes now waits for the end and starts anew
             server.close()
             engine.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await engine
-            scratch.cleanup()
+            await asyncio.wait({engine})
+            await _kill_all()
 
-    async def _someone_came(self) -> None:
-        while not self._holders:
-            await asyncio.sleep(0.05)
+    def _stop(self) -> None:
+        self._is_over = True
+        self._came.set()
+        self._changed.set()
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_over:
+            writer.close()
+            return
         self._holders.add(writer)
         self._tell(writer)
+        self._came.set()
         with contextlib.suppress(OSError, asyncio.CancelledError):
             await reader.read()  # nothing comes but the end
         self._holders.discard(writer)
-        writer.close()
-        if not self._holders:
-            self._left.set()
+        if self._holders:
+            writer.close()
+        else:
+            self._last.append(writer)
+        self._changed.set()
 
     def _say(self, state: str, detail: str = "") -> None:
         self._said = {
@@ -126,30 +157,32 @@ class Keeper:
 
     async def _keep(self, scratch: str) -> None:
         """Start the engine, and again after a crash; say so at each change."""
-        crashes = 0
+        crashes, has_been_ready = 0, False
         while True:
-            began = time.monotonic()
             try:
                 process = await self._start(scratch)
             except OSError as error:
-                self._say("failed", f"{self._command[0]}: {error.strerror}")
+                await self._give_up(f"{self._command[0]}: {error.strerror}")
                 return
+            ran_s = 0.0
             try:
                 fault = await self._until_ready(process)
                 if fault is None:
+                    has_been_ready, ready_at = True, time.monotonic()
                     self._say("ready")
-                    code = await process.wait()
-                    fault = f"it ended with code {code}"
+                    fault = await self._until_down(process)
+                    ran_s = time.monotonic() - ready_at
             finally:
                 await _end(process)
-            if time.monotonic() - began > _LONG_RUN_S:
-                crashes = 0
-            crashes += 1
-            never_ready = self._said["state"] == "starting" and crashes == 1
-            if never_ready or crashes > self._kept.restarts:
-                self._say("failed", f"{fault}; it said: {self._last_lines()}")
+            crashes = 1 if ran_s > _LONG_RUN_S else crashes + 1
+            if not has_been_ready or crashes > self._kept.restarts:
+                await self._give_up(f"{fault}; it said: {self._last_lines() or 'nothing'}")
                 return
             self._say("starting", fault)
+
+    async def _give_up(self, detail: str) -> None:
+        self._say("failed", detail)
+        await self._came.wait()  # somebody has been told
 
     async def _start(self, scratch: str) -> asyncio.subprocess.Process:
         with self._log.open("ab") as log:
@@ -159,44 +192,79 @@ class Keeper:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "TMPDIR": scratch, **dict(self._kept.environment)},
-                start_new_session=True,
+                process_group=0,
                 preexec_fn=_die_with_the_keeper,
             )
 
     async def _until_ready(self, process: asyncio.subprocess.Process) -> str | None:
         """None as soon as the engine answers; else what is wrong with it."""
-        ended = asyncio.create_task(process.wait())
-        healthy = asyncio.create_task(self._healthy())
-        try:
-            await asyncio.wait(
-                {ended, healthy},
-                timeout=self._kept.start_timeout_s,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+        async with _first_of(process.wait(), self._healthy(), self._kept.start_timeout_s) as first:
+            ended, healthy = first
+            if ended.done():  # whatever may answer there
+                return f"it ended with code {ended.result()} before it was ready"
             if healthy.done():
                 return None
-            if ended.done():
-                return f"it ended with code {ended.result()} before it was ready"
             return f"it was not ready within {self._kept.start_timeout_s:g} s"
-        finally:
-            for task in (ended, healthy):
-                task.cancel()
+
+    async def _until_down(self, process: asyncio.subprocess.Process) -> str:
+        """What is wrong with an engine that was ready, as soon as something is."""
+        async with _first_of(process.wait(), self._silent(), None) as (ended, _):
+            if ended.done():
+                return f"it ended with code {ended.result()}"
+            return f"it did not answer {self._kept.health} for {_SILENT_S:g} s"
 
     async def _healthy(self) -> None:
-        limit = aiohttp.ClientTimeout(total=5)
-        async with aiohttp.ClientSession(timeout=limit) as session:
-            while True:
-                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                    async with session.get(self._url + self._kept.health) as response:
-                        if response.status == 200:
-                            return
+        """Wait until the engine says that it is."""
+        async with _session() as session:
+            while not await self._is_healthy(session):
                 await asyncio.sleep(_HEALTH_EVERY_S)
 
+    async def _silent(self) -> None:
+        """Wait until the engine has not said so for too long."""
+        answered_at = time.monotonic()
+        async with _session() as session:
+            while time.monotonic() - answered_at < _SILENT_S:
+                await asyncio.sleep(_STILL_HEALTHY_EVERY_S)
+                if await self._is_healthy(session):
+                    answered_at = time.monotonic()
+
+    async def _is_healthy(self, session: aiohttp.ClientSession) -> bool:
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with session.get(self._url + self._kept.health) as response:
+                return response.status == 200
+        return False
+
     def _last_lines(self) -> str:
-        with self._log.open("rb") as log:
+        """What it said last; "" where that has been removed."""
+        lines: list[str] = []
+        with contextlib.suppress(OSError), self._log.open("rb") as log:
             log.seek(max(0, self._log.stat().st_size - _SHOWN_BYTES))
             lines = log.read().decode(errors="replace").splitlines()
         return " / ".join(telling(lines))
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
+
+
+@contextlib.asynccontextmanager
+async def _first_of(
+    one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U], within_s: float | None
+) -> AsyncIterator[tuple[asyncio.Task[T], asyncio.Task[U]]]:
+    """Both as tasks, as soon as one of them is done or it is too late; then they are cancelled."""
+    tasks = asyncio.create_task(one), asyncio.create_task(other)
+    try:
+        await asyncio.wait(tasks, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _scratch(beside: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder for an engine's sockets, whose names may not be long: there, or in /tmp."""
+    is_short = len(str(beside)) <= _LONGEST_PLACE
+    return tempfile.TemporaryDirectory(prefix="engine-", dir=beside if is_short else "/tmp")
 
 
 def telling(lines: Sequence[str]) -> list[str]:
@@ -209,10 +277,15 @@ def telling(lines: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(_PREFIX.sub("", line) for line in errors or last))[-_SHOWN_LINES:]
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+def reserved_port() -> tuple[socket.socket, int]:
+    """A free port, and what keeps it so for an engine that is yet to listen there.
+
+    Two sockets may be bound to a port as long as both say SO_REUSEADDR and only one listens.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved, reserved.getsockname()[1]
 
 
 def _die_with_the_keeper() -> None:
@@ -225,11 +298,12 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         os.killpg(process.pid, signal.SIGTERM)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(process.wait(), _ENDS_WITHIN_S)
-    for _ in range(100):  # the keeper is the reaper of orphans: those that left the group, too
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        if not _kill_children():
-            return
+    await _kill_all()
+
+
+async def _kill_all() -> None:
+    """The keeper is the reaper of orphans: of those that have left the engine's group, too."""
+    while _kill_children():
         await asyncio.sleep(0.05)
 
 
@@ -248,16 +322,22 @@ def _kill_children() -> bool:
 def main() -> None:
     """Be the keeper of the engine that the arguments describe."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("socket")
-    parser.add_argument("log", type=Path)
+    parser.add_argument("stem", type=Path, help="the path of its files, without their suffix")
+    parser.add_argument("gpus", type=json.loads)
     parser.add_argument("kept", type=json.loads)
     flags = parser.parse_args()
     fields = flags.kept
     fields["command"] = tuple(fields["command"])
     fields["environment"] = tuple(tuple(pair) for pair in fields["environment"])
+    kept = Kept(**fields)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the pipeline
-    asyncio.run(Keeper(Kept(**fields), flags.log).run(flags.socket))
+    with _scratch(flags.stem.parent) as scratch:
+        record = place.Record.of_this_process(kept.engine, kept.key(), tuple(flags.gpus), scratch)
+        record.write(flags.stem)
+        keeper = Keeper(kept, flags.stem.with_suffix(".log"))
+        asyncio.run(keeper.run(str(flags.stem.with_suffix(".sock")), scratch))
+    place.forget(flags.stem)
 
 
 if __name__ == "__main__":

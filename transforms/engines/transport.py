@@ -30,7 +30,7 @@ _FATAL = {
     401: "the key is missing or wrong: set the environment variable {key_env}",
     402: "the credit is spent: top up the account of the key in {key_env}",
     403: "the key may not use this model: check {key_env} and --model",
-    404: "check --endpoint (it ends in /v1 on most servers) and --model",
+    404: "check --endpoint (it ends in /v1 on most servers), --model and --adapter",
 }
 _TOO_LARGE = "request too large"  # OpenAI's 429 for one that is larger than a minute's tokens
 _IN_A_ROW = 20

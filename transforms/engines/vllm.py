@@ -6,44 +6,48 @@ as to any endpoint, so one bad request costs one element, and a crash sends agai
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import os
-import re
 import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pydantic
 
 from transforms.engines.completions import Api
-from transforms.engines.endpoint import Endpoint
+from transforms.engines.endpoint import Endpoint, identity_of
 from transforms.engines.engine import Attempted, Turn
+from transforms.engines.flags import deciding, flags_of, refused, shown
 from transforms.engines.hold import Hold, held
 from transforms.engines.keeper import Kept
 from transforms.engines.transport import EndpointTransport
 from transforms.engines.usage import EngineUsage, Meter
 from transforms.errors import EngineDown
 
+T = TypeVar("T")
+
 MAX_NUM_SEQS = 256  # vLLM's own default differs by device; ours is passed, so that it is known
-_SECRET = re.compile(r"^--.*[-_](token|key|secret|password)$")
 _NO_KEY = "BEAM_SDG_NO_KEY"
-_BALANCED_ELSEWHERE = ("-external-lb", "-hybrid-lb", "--data-parallel-rank")
+_BALANCED_ELSEWHERE = ("-external-lb", "-hybrid-lb", "-parallel-rank")
+_LOOK_EVERY_S = 0.5
 _RANK_HEADER = "X-data-parallel-rank"  # vLLM gives the request to that replica
-_OURS = ("--host", "--port", "--uds", "--api-key", "--served-model-name", "--revision")
 
 
-class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
+class Vllm(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
     """A model and how vLLM serves it.
 
     model: its name on the hub, or a folder.
     revision: a branch, tag or commit of the hub's model.
     args: any flags of `vllm serve`, as on its command line. With `--data-parallel-size` all samples
         of a prompt go to the same replica, whose prefix cache has it.
-    gpus: which GPUs it gets, such as 0,1; "" leaves all that are visible to it. Engines on the same
-        GPUs follow one another; only where they are named apart do they run side by side.
+    gpus: which GPUs it gets, such as 0,1, counted within those that are visible; "" is all of them.
+        Engines that have one in common follow one another; only apart do they run side by side.
     api: chat completions, or text completions of the prompt as it is, for a model without a chat
         template.
     in_flight: requests under way at once; twice `--max-num-seqs` for each replica by default, so
@@ -60,7 +64,7 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
     args: str = ""
     gpus: str = pydantic.Field("", pattern=r"^(\d+(,\d+)*)?$")
     in_flight: int = pydantic.Field(0, ge=0)
-    timeout_s: float = pydantic.Field(3600.0, gt=0)
+    timeout_s: float = pydantic.Field(4 * 3600.0, gt=0)
     start_timeout_s: float = pydantic.Field(1800.0, gt=0)
     restarts: int = pydantic.Field(2, ge=0)
     accelerator: str = ""
@@ -70,12 +74,11 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
     @classmethod
     def _are_flags(cls, args: str) -> str:
         try:
-            flags = shlex.split(args)
+            fault = refused(args)
         except ValueError as error:
             raise ValueError(f"{error}; write the flags as on a command line") from error
-        for flag in flags:
-            if flag.split("=")[0].replace("_", "-") in _OURS:
-                raise ValueError(f"{flag.split('=')[0]} is set by this program; leave it out")
+        if fault:
+            raise ValueError(fault)
         return args
 
     @pydantic.model_validator(mode="after")
@@ -86,25 +89,22 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     def max_num_seqs(self) -> int:
         """The most sequences that one replica works on at once."""
-        return self._number(("--max-num-seqs",), MAX_NUM_SEQS)
+        return self._number("--max-num-seqs", MAX_NUM_SEQS)
 
     def replicas(self) -> int:
         """How many copies of the model vLLM spreads requests over; 1 where something else does."""
-        if any(flag in self.args.replace("_", "-") for flag in _BALANCED_ELSEWHERE):
+        if any(flag.endswith(_BALANCED_ELSEWHERE) for flag in flags_of(self.args)):
             return 1
-        return self._number(("--data-parallel-size", "-dp"), 1)
+        return self._number("--data-parallel-size", 1)
 
-    def _number(self, names: Sequence[str], default: int) -> int:
-        flags = shlex.split(self.args.replace("=", " "))
-        for flag, value in zip(flags, flags[1:], strict=False):
-            if flag.replace("_", "-") in names and value.isdigit():
-                return int(value)
-        return default
+    def _number(self, flag: str, default: int) -> int:
+        value = flags_of(self.args).get(flag, "")
+        return int(value) if value.isdigit() else default
 
     def identity(self) -> str:
-        """The model alone, as of an endpoint: its answers are the same wherever it is served."""
-        revision = f"@{self.revision}" if self.revision else ""
-        return f"model:{self.model}{revision}" + (" as text" if self.api == "text" else "")
+        """The model, and the flags that decide its answers: the same wherever it is served."""
+        model = f"{self.model}@{self.revision}" if self.revision else self.model
+        return identity_of(model, self.api, deciding(self.args))
 
     def resource_hints(self) -> dict[str, str]:
         """The accelerator, for the inference step alone."""
@@ -124,7 +124,7 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
             engine="vLLM",
             model=self.model,
             revision=self.revision,
-            args=_without_secrets(self.args),
+            args=shown(self.args),
             in_flight=self.in_flight,
             slots=self.max_num_seqs(),
         )
@@ -148,20 +148,20 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
     def kept(self) -> Kept:
         """What its keeper is told."""
         flags = shlex.split(self.args)
-        if self.max_num_seqs() == MAX_NUM_SEQS and not any("num-seqs" in flag for flag in flags):
+        if not {"--max-num-seqs", "--config"} & flags_of(self.args).keys():
             flags += ["--max-num-seqs", str(MAX_NUM_SEQS)]
         if self.revision:
             flags += ["--revision", self.revision]
         flags.append("--enable-prompt-tokens-details")  # what came from the prefix cache
-        command = [*_program(), "serve", self.model, "--host", "127.0.0.1", "--port", "{port}"]
-        environment = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1"}
+        flags.append("--disable-uvicorn-access-log")  # a line for each request
+        flags += ["--host", "127.0.0.1", "--port", "{port}"]
+        command = [*_program(), "serve", self.model]
+        environment = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1", "VLLM_API_KEY": ""}
         if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:  # else it goes with the engine's folder
             compiled = Path(tempfile.gettempdir()) / f"torchinductor-{os.getuid()}"
             environment["TORCHINDUCTOR_CACHE_DIR"] = str(compiled)
-        if self.gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = self.gpus
         return Kept(
-            engine=f"vllm serve {self.model} {_without_secrets(self.args)}".strip(),
+            engine=f"vllm serve {self.model} {shown(self.args)}".strip(),
             command=(*command, *flags),
             health="/health",
             environment=tuple(environment.items()),
@@ -170,24 +170,8 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid"):
         )
 
 
-def _without_secrets(args: str) -> str:
-    """Flags as on a command line, a token's or key's value not shown."""
-    flags = shlex.split(args)
-    for number, flag in enumerate(flags):
-        name, is_set, _ = flag.partition("=")
-        if _SECRET.search(name) and is_set:
-            flags[number] = f"{name}=..."
-        elif _SECRET.search(name) and number + 1 < len(flags):
-            flags[number + 1] = "..."
-    return shlex.join(flags)
-
-
-class _Reloading(Exception):
-    """The engine had crashed and was loaded again meanwhile."""
-
-
 class VllmTransport:
-    """Requests to an engine that is started with the first of them.
+    """Requests to an engine that is started with the first of them, and again once it was lost.
 
     Args:
         settings: of the engine.
@@ -197,50 +181,16 @@ class VllmTransport:
         self._settings = settings
         self._kept = settings.kept()
         self._meter = Meter(settings.described())
-        self._starting = asyncio.Lock()
-        self._hold: Hold | None = None
-        self._endpoint: EndpointTransport | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._under_way: set[asyncio.Task] = set()
-        self._failure: EngineDown | None = None
+        self._serving: asyncio.Task[_Served] | None = None
 
     async def complete(self, turn: Turn) -> Attempted:
         """As an endpoint does; where the engine crashes, the turn waits until it is back.
 
         Raises:
-            EngineDown: it cannot be started, or crashes too often.
+            EngineDown: it cannot be started, or crashes too often; the next turn tries anew.
         """
-        endpoint = await self._started()
-        task = asyncio.current_task()
-        assert task is not None
-        self._under_way.add(task)
-        try:
-            while True:
-                with contextlib.suppress(_Reloading):
-                    return await self._completed(endpoint, turn)
-        except asyncio.CancelledError:
-            if self._failure is None:
-                raise
-            task.uncancel()
-            raise self._failure from None
-        finally:
-            self._under_way.discard(task)
-
-    async def _completed(self, endpoint: EndpointTransport, turn: Turn) -> Attempted:
-        """The turn's answer.
-
-        Raises:
-            _Reloading: after a crash longer than the endpoint waits; now the engine is back.
-            EngineDown: it is not, or nothing that it is asked succeeds.
-        """
-        try:
-            return await endpoint.complete(turn)
-        except EngineDown as error:
-            assert self._hold is not None
-            if not self._hold.is_starting():
-                raise
-            await asyncio.to_thread(self._hold.is_ready)
-            raise _Reloading from error
+        served = await self._started()
+        return await served.complete(turn)
 
     def meter(self) -> Meter:
         """It looks at the engine from its start on."""
@@ -248,24 +198,25 @@ class VllmTransport:
 
     async def close(self) -> None:
         """Close the connections; the engine stays warm until the process ends."""
-        if self._hold is not None:
-            self._hold.forget(self._is_over)
-        if self._endpoint is not None:
-            await self._endpoint.close()
+        if self._serving is not None:
+            self._serving.cancel()
+            await _closed(self._serving)
         await self._meter.close()
 
-    async def _started(self) -> EndpointTransport:
-        async with self._starting:
-            if self._failure is not None:
-                raise self._failure
-            if self._endpoint is None:
-                self._hold = await asyncio.to_thread(held, self._kept, self._settings.gpus)
-                commit = await asyncio.to_thread(self._settings.commit)
-                await self._meter.start(self._hold.url, commit)
-                self._endpoint = self._connected(self._hold.url)
-                self._loop = asyncio.get_running_loop()
-                self._hold.when_over(self._is_over)
-            return self._endpoint
+    async def _started(self) -> "_Served":
+        before = self._serving
+        if before is None or _is_lost(before):
+            self._serving = asyncio.create_task(self._serve(before))
+        assert self._serving is not None
+        return await asyncio.shield(self._serving)  # all who wait for it get the same
+
+    async def _serve(self, before: "asyncio.Task[_Served] | None") -> "_Served":
+        if before is not None:
+            await _closed(before)
+        hold = await _in_a_thread(lambda: held(self._kept, self._settings.gpus))
+        commit = await _in_a_thread(self._settings.commit)
+        await self._meter.start(hold.url, commit)
+        return _Served(hold, self._connected(hold.url))
 
     def _connected(self, url: str) -> EndpointTransport:
         settings = self._settings
@@ -281,16 +232,98 @@ class VllmTransport:
         ranks = [{_RANK_HEADER: str(rank)} for rank in range(replicas)] if replicas > 1 else [{}]
         return endpoint.open(ranks)
 
+
+class _Served:
+    """An engine that is up, and the requests to it, until it is over.
+
+    Args:
+        hold: of the engine.
+        endpoint: where it listens.
+    """
+
+    def __init__(self, hold: Hold, endpoint: EndpointTransport) -> None:
+        self._hold = hold
+        self._endpoint = endpoint
+        self._loop = asyncio.get_running_loop()
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._failure: EngineDown | None = None
+        hold.when_over(self._is_over)
+
+    def is_lost(self) -> bool:
+        """Whether it is over, so that another one is needed."""
+        return self._hold.is_over()
+
+    async def complete(self, turn: Turn) -> Attempted:
+        """The turn's answer, asked for again after a crash.
+
+        Raises:
+            EngineDown: the engine is given up, or nothing that it is asked succeeds.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        try:
+            while True:
+                crashes = self._hold.crashes()
+                try:
+                    return await self._endpoint.complete(turn)
+                except EngineDown:
+                    if not self._hold.is_starting() and self._hold.crashes() == crashes:
+                        raise
+                while self._hold.is_starting():  # longer than an endpoint waits
+                    await asyncio.sleep(_LOOK_EVERY_S)
+        except asyncio.CancelledError:
+            if self._failure is None:
+                raise
+            task.uncancel()
+            raise self._failure from None
+        finally:
+            self._under_way.discard(task)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._hold.forget(self._is_over)
+        await self._endpoint.close()
+
     def _is_over(self) -> None:
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._give_up)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._give_up)
 
     def _give_up(self) -> None:
         """Let every request fail with the engine's own words."""
-        assert self._hold is not None
         self._failure = self._hold.failure()
         for task in self._under_way:
             task.cancel()
+
+
+def _is_lost(serving: asyncio.Task[_Served]) -> bool:
+    if not serving.done():
+        return False
+    return _has_failed(serving) or serving.result().is_lost()
+
+
+async def _closed(serving: asyncio.Task[_Served]) -> None:
+    if serving.done() and not _has_failed(serving):
+        await serving.result().close()
+
+
+def _has_failed(serving: asyncio.Task[_Served]) -> bool:
+    return serving.cancelled() or serving.exception() is not None
+
+
+async def _in_a_thread(call: Callable[[], T]) -> T:
+    """As asyncio.to_thread, but the process may end while it goes on."""
+    outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+    outcome.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="engine-start", daemon=True).start()
+    return await asyncio.wrap_future(outcome)
 
 
 def _program() -> list[str]:

@@ -104,6 +104,15 @@ def test_the_body_says_all_that_decides_the_answer(monkeypatch):
     assert "top_p" not in seen
 
 
+def test_an_answer_may_speak_of_think_tags():
+    """Where the server has split the reasoning off, the text is as it is."""
+    said = "Close it with </think>, then answer."
+    handler = scripted(lambda: completion(said, reasoning_content="hm"))
+    reply = asked(handler, turn())[0].result
+    assert isinstance(reply, Reply)
+    assert (reply.text, reply.reasoning) == (said, "hm")
+
+
 def test_text_completions_have_a_path_of_their_own():
     """What comes back is read from where that API has it; its answers are stored apart."""
 

@@ -5,15 +5,19 @@ import functools
 import json
 import os
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pydantic
 import pytest
 
-from transforms.engines import hold as hold_module
+from tests.processes import assert_gone, keeper_in, processes_below
 from transforms.engines import vllm as vllm_module
+from transforms.engines.endpoint import Endpoint
 from transforms.engines.engine import Attempted, Message, Reply, Sampling, Turn
+from transforms.engines.flags import deciding
 from transforms.engines.rehearsal import Rehearsal
 from transforms.engines.usage import EngineUsage
 from transforms.engines.vllm import Vllm
@@ -29,12 +33,12 @@ def served(tmp_path, monkeypatch, place):
     """Let the stub stand for `vllm`; the rehearsal's settings decide what it answers."""
 
     def serve(**rehearsal) -> None:
-        program = tmp_path / "vllm.py"
+        program, log = tmp_path / "vllm.py", str(tmp_path / "asked")
         settings = json.dumps(Rehearsal(**rehearsal).model_dump(mode="json"))
         program.write_text(
             "import sys, runpy\n"
             "port = sys.argv[sys.argv.index('--port') + 1]\n"
-            f"sys.argv = ['stub', '--port', port, '--rehearsal', {settings!r}]\n"
+            f"sys.argv = ['stub', '--port', port, '--rehearsal', {settings!r}, '--log', {log!r}]\n"
             "runpy.run_module('transforms.engines.stub', run_name='__main__')\n"
         )
         monkeypatch.setattr(vllm_module, "_program", lambda: [sys.executable, str(program)])
@@ -46,6 +50,12 @@ def turn(number: int) -> Turn:
     text = f"<problem>\nWhat is {number} + 1?\n</problem>"
     messages = (Message("user", text),)
     return Turn(digest(number), PROMPT, messages, Sampling(), number, None)
+
+
+def kill_the_engine(place: Path) -> None:
+    keeper = keeper_in(place.parent)
+    [engine] = processes_below(keeper) - {keeper}
+    os.kill(engine, signal.SIGKILL)
 
 
 async def asked(transport, *turns: Turn) -> list[Attempted]:
@@ -76,7 +86,9 @@ def test_twice_what_the_engine_works_on_is_in_flight(args, expected):
     [
         ("--port 80", "--port is set by this program"),
         ("--host=0.0.0.0", "--host is set by this program"),
-        ("--served_model_name x", "--served_model_name is set by this program"),
+        ("--served_model_name x", "--served-model-name is set by this program"),
+        ("--hos 0.0.0.0", "--hos is set by this program"),
+        ("--hf-token abc", "--hf-token would be seen by everybody"),
         ("--dtype 'float32", "No closing quotation"),
     ],
 )
@@ -87,24 +99,88 @@ def test_flags_that_are_ours_or_broken_are_refused(args, said):
 
 
 def test_what_is_started(monkeypatch):
-    """The user's flags as they are, the model's revision, the loopback, the GPUs."""
+    """The user's flags as they are, the model's revision, the loopback."""
     monkeypatch.setattr(vllm_module, "_program", lambda: ["vllm"])
     args = "--tensor-parallel-size 2 --override-generation-config '{\"a\": 1}'"
     kept = Vllm(model="org/m", revision="abc", args=args, gpus="2,3").kept()
     assert kept.command == (
-        *("vllm", "serve", "org/m", "--host", "127.0.0.1", "--port", "{port}"),
+        *("vllm", "serve", "org/m"),
         *("--tensor-parallel-size", "2", "--override-generation-config", '{"a": 1}'),
         *("--max-num-seqs", "256", "--revision", "abc", "--enable-prompt-tokens-details"),
+        "--disable-uvicorn-access-log",
+        *("--host", "127.0.0.1", "--port", "{port}"),
     )
-    assert dict(kept.environment)["CUDA_VISIBLE_DEVICES"] == "2,3"
+    assert dict(kept.environment)["VLLM_API_KEY"] == ""
+
+
+def test_a_file_of_settings_may_say_how_many_are_worked_on(monkeypatch):
+    """What stands on the command line would win over it."""
+    monkeypatch.setattr(vllm_module, "_program", lambda: ["vllm"])
+    assert "--max-num-seqs" not in Vllm(model="m", args="--config f.yaml").kept().command
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        "--lora-modules t=/a",
+        "--lora-modules t=/b",
+        "--chat-template a.jinja",
+        "--quantization fp8",
+        "-q awq",
+        "--reasoning-parser qwen3",
+    ],
+)
+def test_flags_that_decide_answers_are_part_of_their_keys(args):
+    """Each has answers of its own."""
+    assert Vllm(model="m", args=args).identity() == f"model:m with {deciding(args)}"
+    assert deciding(args) != ""
+
+
+def test_other_flags_leave_answers_to_the_model():
+    """However it is served, here or elsewhere, its answers are the same."""
+    one = Vllm(model="m", args="--tensor-parallel-size 8 --max-num-seqs 4", in_flight=3)
+    assert one.identity() == Endpoint(url="http://h/v1", model="m").identity()
+    assert one.identity() != Vllm(model="m", api="text").identity()
+
+
+def test_a_template_counts_by_its_content(tmp_path):
+    """Not by the name of its file."""
+    template = tmp_path / "t.jinja"
+    seen = set()
+    for text in ("a", "b", "a"):
+        template.write_text(text)
+        seen.add(Vllm(model="m", args=f"--chat-template={template}").identity())
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "replicas"),
+    [
+        ("", 1),
+        ("--data-parallel-size 4", 4),
+        ("-dp 2", 2),
+        ("--data_parallel_size=8 --data-parallel-external-lb", 1),
+        ("--data-parallel-size 8 --data-parallel-rank 3", 1),
+    ],
+)
+def test_replicas_are_those_that_vllm_spreads_requests_over(args, replicas):
+    """Each is kept full."""
+    settings = Vllm(model="m", args=f"{args} --max-num-seqs 10")
+    assert settings.replicas() == replicas
+    assert settings.in_flight == 20 * replicas
 
 
 @pytest.mark.parametrize(
     ("args", "shown"),
     [
-        ("--hf-token abc --max-num-seqs 4", "--hf-token ... --max-num-seqs 4"),
-        ("--hf_token=abc", "--hf_token=..."),
-        ("--max-num-batched-tokens 4 --hf-token", "--max-num-batched-tokens 4 --hf-token"),
+        ("--ssl-key abc --max-num-seqs 4", "--ssl-key ... --max-num-seqs 4"),
+        ("--ssl_key=abc", "--ssl_key=..."),
+        ("--max-num-batched-tokens 4", "--max-num-batched-tokens 4"),
+        (
+            """--model-loader-extra-config '{"aws_secret_access_key": "abc", "max_tokens": "4"}'""",
+            "--model-loader-extra-config "
+            """'{"aws_secret_access_key": "...", "max_tokens": "4"}'""",
+        ),
         ("--hf-overrides '{\"a\": 1}'", "--hf-overrides '{\"a\": 1}'"),
     ],
 )
@@ -182,9 +258,7 @@ def test_a_crash_loses_no_request(served, place):
 
         async def crash() -> None:
             await asyncio.sleep(0.5)
-            keeper = hold_module._keepers[-1]
-            children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
-            os.kill(int(children[0]), signal.SIGKILL)
+            kill_the_engine(place)
 
         crashing = asyncio.create_task(crash())
         answered = await asked(transport, *map(turn, range(1, 41)))
@@ -210,7 +284,7 @@ def test_an_engine_that_does_not_start_is_one_error(monkeypatch, place):
     asyncio.run(run())
 
 
-def test_an_engine_that_is_given_up_ends_every_request(served, place):
+def test_an_engine_that_is_given_up_ends_every_request(served, tmp_path, place):
     """Those that wait for it, too: none waits for its patience."""
     served(latency_s=30.0)
 
@@ -218,12 +292,9 @@ def test_an_engine_that_is_given_up_ends_every_request(served, place):
         transport = Vllm(model="rehearsal", restarts=0).open()
 
         async def crash() -> None:
-            while not hold_module._holds or transport._endpoint is None:
+            while not (tmp_path / "asked").exists() or not (tmp_path / "asked").stat().st_size:
                 await asyncio.sleep(0.05)
-            await asyncio.sleep(0.5)
-            keeper = hold_module._keepers[-1]
-            children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
-            os.kill(int(children[0]), signal.SIGKILL)
+            kill_the_engine(place)
 
         crashing = asyncio.create_task(crash())
         outcomes = await asyncio.gather(
@@ -235,6 +306,94 @@ def test_an_engine_that_is_given_up_ends_every_request(served, place):
         await transport.close()
 
     asyncio.run(run())
+
+
+def test_after_a_lost_keeper_the_next_window_gets_another(served, place):
+    """Requests that wait for it fail, and those that come later are answered."""
+    served(latency_s=0.3)
+
+    async def run() -> None:
+        transport = Vllm(model="rehearsal").open()
+        await asked(transport, turn(0))
+        waiting = asyncio.gather(*map(transport.complete, map(turn, range(1, 9))))
+        await asyncio.sleep(0.1)
+        os.kill(keeper_in(place.parent), signal.SIGKILL)
+        with pytest.raises(EngineDown, match="the keeper of vllm serve rehearsal has ended"):
+            await waiting
+        [attempted] = await asked(transport, turn(9))
+        assert isinstance(attempted.result, Reply)
+        await transport.close()
+
+    asyncio.run(run())
+
+
+def test_who_waits_for_an_engine_that_cannot_start_waits_together(monkeypatch, tmp_path, place):
+    """It is started once for all of them, and again for who comes later."""
+    program, starts = tmp_path / "vllm.py", tmp_path / "starts"
+    program.write_text(f"open({str(starts)!r}, 'a').write('.')\nraise SystemExit('no memory')\n")
+    monkeypatch.setattr(vllm_module, "_program", lambda: [sys.executable, str(program)])
+
+    async def run() -> None:
+        transport = Vllm(model="m").open()
+        for number in (1, 2):
+            turns = map(transport.complete, map(turn, range(5)))
+            outcomes = await asyncio.gather(*turns, return_exceptions=True)
+            assert all("no memory" in str(one) for one in outcomes)
+            assert starts.read_text() == "." * number
+        await transport.close()
+
+    asyncio.run(run())
+
+
+def test_a_crash_that_outlasts_an_endpoints_patience_loses_no_request(
+    served, tmp_path, monkeypatch, place
+):
+    """However long the engine takes to load again, and whenever it is back."""
+    served(latency_s=0.2)
+    program = tmp_path / "vllm.py"
+    once = f"import os, time\nif os.path.exists({str(tmp_path / 'asked')!r}): time.sleep(4)\n"
+    program.write_text(once + program.read_text())
+    hasty = functools.partial(vllm_module.Endpoint, patience_s=1.0)
+    monkeypatch.setattr(vllm_module, "Endpoint", hasty)
+
+    async def run() -> list[Attempted]:
+        transport = Vllm(model="rehearsal", in_flight=16).open()
+        await asked(transport, turn(0))
+        asyncio.get_running_loop().call_later(0.3, kill_the_engine, place)
+        answered = await asked(transport, *map(turn, range(1, 100)))
+        await transport.close()
+        return answered
+
+    assert all(isinstance(one.result, Reply) for one in asyncio.run(run()))
+
+
+LOADING = """
+import functools, sys
+from tests.transforms.engines.test_vllm import turn
+from transforms.engines import vllm
+from transforms.engines.client import shared_client
+vllm._program = lambda: [sys.executable, "-c", "import time; time.sleep(300)"]
+client = shared_client(vllm.Vllm(model="m"))
+client.run_window([functools.partial(client.complete, turn(1))])
+"""
+
+
+def test_a_pipeline_that_is_interrupted_while_the_engine_loads_ends(place):
+    """And the engine with it: no thread that waits for it is waited for."""
+    with subprocess.Popen([sys.executable, "-c", LOADING], stderr=subprocess.PIPE) as pipeline:
+        give_up_at = time.monotonic() + 60
+        while not (place / "gpus-all.sock").exists():
+            assert time.monotonic() < give_up_at
+            time.sleep(0.1)
+        time.sleep(1)
+        below = processes_below(pipeline.pid) - {pipeline.pid}
+        pipeline.send_signal(signal.SIGINT)
+        try:
+            _, said = pipeline.communicate(timeout=20)
+        finally:
+            pipeline.kill()
+    assert b"KeyboardInterrupt" in said
+    assert_gone(below, place.parent)
 
 
 def test_without_vllm_the_mend_is_named(monkeypatch, tmp_path):

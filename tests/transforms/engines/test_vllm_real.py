@@ -20,10 +20,11 @@ from transforms.constraint import Constraint
 from transforms.engines import hold as hold_module
 from transforms.engines.endpoint import Endpoint
 from transforms.engines.engine import Attempted, Failure, Message, Reply, Sampling, Turn
+from transforms.engines.hold import end_engines
 from transforms.engines.usage import EngineUsage
 from transforms.engines.vllm import Vllm
 from transforms.reading import Choice, Fault, Grammar, Pattern, Structured
-from transforms.records import NewProblemEvals
+from transforms.records import NewProblemEvals, TokenLogprob
 from transforms.seeding import digest
 
 ROOT = Path(__file__).parents[3]
@@ -37,8 +38,7 @@ def settings(served_model, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vllm]:
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr(hold_module, "_holds", {})
     yield served_model.settings()
-    for taken in hold_module._holds.values():
-        taken.let_go()
+    end_engines()
 
 
 def turn(seed: int, text: str = "Tell a story.", **sampling: object) -> Turn:
@@ -191,17 +191,17 @@ def test_an_answer_is_held_to_its_form(settings, reader):
 
 
 def test_an_adapter_answers_where_it_is_asked_for(settings):
-    """In the same window as the model itself."""
-    plain, tuned, again = asked(
-        settings,
-        *(held_to(None, temperature=0.0, adapter=name, logprobs=3) for name in (None, "tuned")),
-        held_to(None, temperature=0.0, logprobs=3),
-    )
-    assert plain.result.logprobs == pytest.approx(again.result.logprobs)
-    assert plain.result.logprobs[0] != tuned.result.logprobs[0]
-    first = plain.result.logprobs[0]
-    assert len(first.top) == 3
-    assert first.logprob == max(logprob for _, logprob in first.top) < 0
+    """By its name, for one request and not for the next."""
+
+    def first_token(adapter: str | None) -> TokenLogprob:
+        of = held_to(None, temperature=0.0, adapter=adapter, logprobs=3)
+        return asked(settings, of)[0].result.logprobs[0]
+
+    plain, tuned, again = map(first_token, (None, "tuned", None))
+    assert plain.logprob == pytest.approx(again.logprob)
+    assert plain.logprob != pytest.approx(tuned.logprob)
+    assert len(plain.top) == 3
+    assert plain.logprob == max(logprob for _, logprob in plain.top) < 0
 
 
 def test_text_is_completed_without_a_template(settings):

@@ -3,7 +3,7 @@
 # compiles when it runs), and a virtual environment with what is named, such as a wheel of this
 # project with the extras `vllm` and `dataflow`. With --cpu, vLLM is its build for CPUs.
 #
-#   docker/worker/install.sh [--cpu] VENV REQUIREMENT…
+#   images/worker/install.sh [--cpu] VENV REQUIREMENT…
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")/../../scripts" && pwd)
 cpu=
