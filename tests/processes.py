@@ -1,7 +1,13 @@
 """What runs below a process, and what of an engine is left."""
 
+import signal
 import time
 from pathlib import Path
+
+
+def heed_interrupts() -> None:
+    """For a new process: what was started in the background ignores Ctrl-C, and so do its own."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def processes_below(pid: int) -> set[int]:

@@ -539,7 +539,7 @@ def test_wrong_flags_and_places_are_one_line(model, tmp_path):
     """Each names the mend."""
     with pytest.raises(UsageError, match="--revision v1: .* is a folder; leave the flag out"):
         check_model(str(model), revision="v1")
-    with pytest.raises(UsageError, match="--vllm_args '--port 1': --port is set by this program"):
+    with pytest.raises(UsageError, match="--vllm_args: --port is set by this program"):
         check_model(str(model), args="--port 1")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty holds no model; it has neither config.json nor"):

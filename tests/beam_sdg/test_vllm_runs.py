@@ -13,7 +13,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.processes import assert_gone, called, keeper_in, processes_below
+from tests.processes import (
+    assert_gone,
+    called,
+    heed_interrupts,
+    keeper_in,
+    processes_below,
+)
 
 ROOT = Path(__file__).parents[2]
 PAIRS = "--combination_weights=complication=1"  # those that may be any text
@@ -70,6 +76,7 @@ def started(served_model, output: Path, *flags: str) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
 
 
@@ -105,8 +112,10 @@ def test_an_engine_that_is_killed_in_a_run_loses_nothing(beam_sdg_command, serve
     assert_gone(below, place)
     rows = sum(pq.read_metadata(path).num_rows for path in output.glob("data/*"))
     assert rows + sum(rejects(output).values()) == 24
-    assert {reason for _, reason in rejects(output)} <= {"truncated_answer", "broken_code"}
-    assert answers(output, "solution") == 24
+    noise = {"truncated_answer", "empty_answer", "broken_code"}  # what no model can help
+    assert {reason for _, reason in rejects(output)} <= noise
+    paid = answers(output, "solution")
+    assert paid >= 24
 
     for folder in (output / ".work").glob("stages/*solution*"):
         shutil.rmtree(folder)
@@ -120,7 +129,7 @@ def test_an_engine_that_is_killed_in_a_run_loses_nothing(beam_sdg_command, serve
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert not list(nowhere.glob("beam-sdg-*"))
-    assert answers(output, "solution") == 24
+    assert answers(output, "solution") == paid
 
 
 def test_after_ctrl_c_nothing_is_left(served_model, tmp_path):

@@ -72,7 +72,8 @@ def record_of(kind: str, a: str = TEXT_A, b: str = TEXT_B) -> CrossBreed:
 
 def variables_of(ask: Ask, record: CrossBreed) -> dict[str, object]:
     """The variables of a prompt, as the recipe gives them for a record."""
-    schema = ask.reader.schema()
+    held_to = ask.reader.constraint()
+    schema = held_to and held_to.schema
     shared = {"answer_schema": canonical_json(schema)} if schema else {}
     return {**shared, **ask.variables(record)}
 
@@ -126,7 +127,8 @@ def test_a_prompt_asks_in_two_messages_for_what_its_reader_reads(ask):
         record = next(record for each, record, _ in rehearsed(record_of(kind), 0) if each is ask)
         (first, _), (second, user) = render(ask.prompt, variables_of(ask, record))
         assert (first, second) == ("system", "user")
-        schema = ask.reader.schema()
+        held_to = ask.reader.constraint()
+        schema = held_to and held_to.schema
         assert (canonical_json(schema) in user) if schema else ("schema" not in user)
 
 
@@ -435,4 +437,4 @@ def test_a_schema_with_braces_is_shown_whole():
         record for each, record, _ in rehearsed(record_of("complication"), 0) if each is ask
     )
     user = render(ask.prompt, variables_of(ask, record))[-1][1]
-    assert json.loads(user.splitlines()[-1]) == ask.reader.schema()
+    assert json.loads(user.splitlines()[-1]) == ask.reader.constraint().schema

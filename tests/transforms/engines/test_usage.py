@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import socket
 
 import pytest
@@ -218,5 +219,6 @@ def test_a_usage_that_cannot_be_kept_ends_no_run(tmp_path, caplog):
     """The answers can do without."""
     (tmp_path / "evals").write_text("a file in the folder's place")
     with AnswerStore(str(tmp_path), "evals").window([]) as window:
+        caplog.set_level(logging.WARNING)
         window.note(ENGINE)
     assert "cannot note" in caplog.text

@@ -13,7 +13,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from tests.processes import assert_gone, keeper_in, processes_below
+from tests.processes import assert_gone, heed_interrupts, keeper_in, processes_below
 from transforms.engines import vllm as vllm_module
 from transforms.engines.endpoint import Endpoint
 from transforms.engines.engine import Attempted, Message, Reply, Sampling, Turn
@@ -380,7 +380,8 @@ client.run_window([functools.partial(client.complete, turn(1))])
 
 def test_a_pipeline_that_is_interrupted_while_the_engine_loads_ends(place):
     """And the engine with it: no thread that waits for it is waited for."""
-    with subprocess.Popen([sys.executable, "-c", LOADING], stderr=subprocess.PIPE) as pipeline:
+    command = [sys.executable, "-c", LOADING]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heed_interrupts) as pipeline:
         give_up_at = time.monotonic() + 60
         while not (place / "gpus-all.sock").exists():
             assert time.monotonic() < give_up_at
