@@ -98,6 +98,30 @@ class Call:
     completion_tokens: int
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ToolUse:
+    """How a model used Python on its way to one answer.
+
+    `rounds` are its turns, and `executions` what the sandbox was asked; of these `errors` raised,
+    `timeouts` ran out of time, and `state_losses` cost the session its variables. At most
+    `max_executions` were allowed; None is any number. Of the tokens that the sample's budget counts
+    `completion_tokens` are the model's, and `result_tokens` those of results. `ended` says why it
+    was over: `answer`, where the model had come to its end; `executions`, where it went on calling
+    with none left; `budget`, where its tokens were used up.
+    """
+
+    code_format: str
+    max_executions: int | None
+    rounds: int
+    executions: int
+    errors: int
+    timeouts: int
+    state_losses: int
+    completion_tokens: int
+    result_tokens: int
+    ended: str
+
+
 class TokenLogprob(NamedTuple):
     """A token of an answer, its log probability, and those of the likeliest tokens in its place."""
 
@@ -112,7 +136,7 @@ class Answered(Generic[R, V]):
 
     `id` is what the record made of it must have: the record's own, or where it was asked about
     several times, that of the sample. `logprobs` are those of the answer's tokens, if the sampling
-    asked for them.
+    asked for them; `tool_use` is there if the ask had tools.
     """
 
     id: str
@@ -120,6 +144,23 @@ class Answered(Generic[R, V]):
     value: V
     call: Call
     logprobs: tuple[TokenLogprob, ...] = ()
+    tool_use: ToolUse | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Solution:
+    """One solution of a problem; of several samples the k-th has the id `PROBLEM-k`.
+
+    `text` is all that the model wrote, its reasoning included, and where it used Python, the
+    results that it was shown. `predicted_answer` is its final answer; None where it has none.
+    """
+
+    id: str
+    problem: Problem
+    text: str
+    predicted_answer: str | None
+    calls: tuple[Call, ...]
+    tool_use: ToolUse | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
