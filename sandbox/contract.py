@@ -85,6 +85,14 @@ class Sandbox(Protocol):
         """How many cells run at once, over all sessions; cores decide."""
         ...
 
+    async def ready(self) -> None:
+        """Look whether sessions can be opened here; quick where that is known.
+
+        Raises:
+            SandboxDown: nothing here can run Python; the message says what is missing.
+        """
+        ...
+
     async def open(self, name: str, seed: int) -> Session:
         """A fresh session; waits while all are taken.
 

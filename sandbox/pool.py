@@ -96,7 +96,7 @@ class Pool:
         """See `Sandbox.open`."""
         await self._slots.acquire()
         try:
-            await self._prepared()
+            await self.ready()
             while True:
                 box = await self._room()
                 with contextlib.suppress(SandboxError):  # it has died since
@@ -121,7 +121,8 @@ class Pool:
             await asyncio.wait(set(self._endings))
         await self._launcher.close()
 
-    async def _prepared(self) -> None:
+    async def ready(self) -> None:
+        """See `Sandbox.ready`."""
         if self._closed:
             raise SandboxError("the sandbox was closed")
         done = self._preparing
