@@ -11,7 +11,7 @@ from sandbox import DockerSandbox, LocalSandbox, SandboxSettings
 from transforms.chat_template import ChatTemplate
 from transforms.engines.completions import TOOL_CALLS
 from transforms.errors import UsageError
-from transforms.tir.code_formats import CODE_FORMATS
+from transforms.tir.formats import CODE_FORMATS
 from transforms.tir.python_tool import PythonTool
 
 _SANDBOX = "sandbox_"

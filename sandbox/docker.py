@@ -99,11 +99,16 @@ class DockerSandbox(pydantic.BaseModel, frozen=True, extra="forbid"):
         return Pool(
             launcher=_Containers(self),
             sessions=self.max_sessions or sessions_here(each),
-            running=self.max_running or os.cpu_count() or 1,
+            running=self.max_running or running_here(),
             each=each,
             warm=self.warm,
             start_s=self.start_timeout_s,
         )
+
+
+def running_here() -> int:
+    """Two for each core: a cell that sleeps keeps its core free for another."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def sessions_here(sessions_per_container: int) -> int:

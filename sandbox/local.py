@@ -50,7 +50,7 @@ class LocalSandbox(pydantic.BaseModel, frozen=True, extra="forbid"):
         return Pool(
             launcher=_Processes(self),
             sessions=self.max_sessions,
-            running=self.max_running or os.cpu_count() or 1,
+            running=self.max_running or 2 * (os.cpu_count() or 1),
             each=self.max_sessions,
             warm=0,
             start_s=self.start_timeout_s,

@@ -31,6 +31,7 @@ from sandbox import engine
 from sandbox.build import DEBIAN, build
 from sandbox.contract import SandboxDown
 from sandbox.docker import IMAGE
+from transforms.engines import hold as hold_module
 from transforms.engines.hold import end_engines, held
 from transforms.engines.vllm import Vllm
 
@@ -239,6 +240,17 @@ def served_model(
         patch.setattr("tempfile.tempdir", None)
         held(served.settings().kept(), gpus="")
     yield served
+    end_engines()
+
+
+@pytest.fixture
+def settings(served_model, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vllm]:
+    """The engine of the session, as this process has it."""
+    for name, value in served_model.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(hold_module, "_holds", {})
+    yield served_model.settings()
     end_engines()
 
 

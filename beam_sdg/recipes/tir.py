@@ -19,7 +19,7 @@ from beam_sdg.sources import Source
 from transforms.engines.completions import TOOL_CALLS
 from transforms.reading import Text
 from transforms.records import Call, Origin, Solution, ToolUse
-from transforms.tir.code_formats import CODE_FORMATS
+from transforms.tir.formats import CODE_FORMATS
 from transforms.tir.filters import FilterTir, TirFilters
 from transforms.tir.solve import PROMPT, solution_of, variables_of
 

@@ -27,7 +27,7 @@ from transforms.reading import Fault, Reader
 from transforms.records import Answered, Call, Reject, ToolUse, sample_id
 from transforms.run_inference import ModelHandler
 from transforms.seeding import digest, sampling_seed
-from transforms.tir.cells import Cells, shared_sandbox
+from transforms.tir.cells import Cells, ready, shared_sandbox
 from transforms.tir.loop import solve
 from transforms.tir.python_tool import PythonTool
 
@@ -327,6 +327,8 @@ class _Ask:
             self._progress.recalled += 1
             self._tally.add(kept)
             return kept
+        if self._asking.python is not None:  # else nothing is to be spent
+            await ready(shared_sandbox(self._asking.python.sandbox).sandbox)
         talk.asked = self._has_asked = True
         self._tally.asked += 1
         with self._progress.asking():

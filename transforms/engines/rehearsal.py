@@ -19,7 +19,7 @@ from transforms import seeding
 from transforms.engines.completions import PYTHON, TOOL_CALLS
 from transforms.engines.engine import Attempted, Failure, Reply, ToolCall, Turn
 from transforms.engines.progress import under_way
-from transforms.tir.code_formats import CODE_FORMATS
+from transforms.tir.formats import CODE_FORMATS
 
 _FENCED = re.compile(r"^```python\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 GOOD, CORRECTABLE, MALFORMED, FAILING = "good", "correctable", "malformed", "failing"

@@ -99,13 +99,47 @@ class Cells:
                     self._session = await self._sandbox.open(self._name, self._seed)
                 execution = await self._session.execute(code, self._timeout_s, self._output_limit)
             except SandboxDown as error:
-                raise RunError(f"no sandbox can run Python: {error}") from error
+                raise _refusal(error) from error
             except SandboxError as error:
                 fault = error
                 await self.close()
                 continue
             return _told_of_loss(execution) if is_fresh and self._has_run else execution
         raise CellLost(f"{_TRIES} sessions failed, the last with: {fault}")
+
+
+async def ready(sandbox: Sandbox) -> None:
+    """Make sure that code can be run.
+
+    Raises:
+        RunError: it cannot; what is missing, and how to mend it.
+    """
+    try:
+        await sandbox.ready()
+    except SandboxDown as error:
+        raise _refusal(error) from error
+
+
+def require(settings: SandboxSettings) -> None:
+    """Make sure that these settings can run code here, before anything is spent.
+
+    Raises:
+        RunError: as `ready`.
+    """
+
+    async def look() -> None:
+        sandbox = settings.open()
+        try:
+            await ready(sandbox)
+        finally:
+            await sandbox.close()
+
+    if settings.isolated:  # what isolates nothing needs nothing
+        asyncio.run(look())
+
+
+def _refusal(error: SandboxDown) -> RunError:
+    return RunError(f"no sandbox can run Python: {error}")
 
 
 def _told_of_loss(execution: Execution) -> Execution:

@@ -22,11 +22,11 @@ from transforms.engines.engine import Failure, Message, Reply, ToolCall, Turn
 from transforms.records import ToolUse
 from transforms.seeding import digest
 from transforms.tir.cells import CellLost, Cells
-from transforms.tir.code_formats import CODE_FORMATS
+from transforms.tir.formats import CODE_FORMATS
 from transforms.tir.python_tool import PythonTool
 
 ANSWER, EXECUTIONS, BUDGET = "answer", "executions", "budget"
-_BYTES_PER_TOKEN = 3  # of a result that no server has counted yet
+_BYTES_PER_TOKEN, _TOKENS_AROUND = 3, 8  # of a result that no server has counted yet
 _MOST_REFUSALS = 3  # in a row
 _END_OF_TURN = re.compile(r"<\|\w+\|>\s*\Z")
 
@@ -183,7 +183,7 @@ class _Account:
     def expect(self, results: Sequence[str]) -> None:
         """Results were shown, which the next turn will count: until then they are estimated."""
         size = sum(len(result.encode("utf-8", "surrogatepass")) for result in results)
-        self._expected = math.ceil(size / _BYTES_PER_TOKEN)
+        self._expected = math.ceil(size / _BYTES_PER_TOKEN) + _TOKENS_AROUND * len(results)
 
     def whole(self, text: str, ended: str) -> Reply:
         """All turns as one reply."""
@@ -258,12 +258,12 @@ class _TextScript:
 
     def tell(self, results: Sequence[str]) -> list[Message]:
         said = [Message("tool", result) for result in results]
-        self.text += "".join(map(self._format.result, results))
+        self.text += "".join(self._format.result(result, self._heard) for result in results)
         self._messages += said
         return said
 
     def is_paused(self) -> bool:
-        return bool(self._heard) and self._heard.endswith(self._format.stop)
+        return self._format.is_paused(self._heard)
 
     def finish(self) -> None:
         """Leave out the mark with which a model ends its turn, where it is part of the text."""
@@ -302,8 +302,9 @@ class _ChatScript:
         for call, result in itertools.zip_longest(self._calls, results):
             if self.text and not self.text.endswith("\n"):
                 self.text += "\n"
-            self.text += self._format.written(_read(call).code or call.arguments)
-            self.text += "" if result is None else self._format.result(result)
+            written = self._format.written(_read(call).code or call.arguments)
+            self.text += written
+            self.text += "" if result is None else self._format.result(result, written)
         self._messages += said
         return said
 

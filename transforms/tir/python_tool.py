@@ -8,7 +8,7 @@ from transforms.chat_template import ChatTemplate
 from transforms.engines.completions import TOOL_CALLS
 from transforms.engines.engine import Turn
 from transforms.seeding import integer
-from transforms.tir.code_formats import CODE_FORMATS
+from transforms.tir.formats import CODE_FORMATS
 
 _GPT_OSS = "gpt-oss"
 

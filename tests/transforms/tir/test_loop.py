@@ -52,7 +52,7 @@ class Interpreter:
             self.breaks -= 1
             raise SandboxError("the container is gone")
         self.ran.append(code)
-        status = {"slow\n": "timeout", "bad\n": "error"}.get(code, "ok")
+        status = {"slow": "timeout", "bad": "error"}.get(code, "ok")
         return Execution(status, f"ran {code}")
 
     async def close(self) -> None:
@@ -162,7 +162,7 @@ def test_a_solution_that_died_goes_on_where_it_was(lost, state):
         del kept.executions[key]
     sandbox = Interpreter()
     after, use = solved(Model(*lines), sandbox, kept)
-    assert sandbox.ran == ["1\n", "2\n"][2 - lost :]
+    assert sandbox.ran == ["1", "2"][2 - lost :]
     assert len(sandbox.opened) == (1 if lost else 0)
     assert (FRESH in after.text) == (lost == 1)
     assert use.state_losses == (lost == 1)
@@ -193,8 +193,8 @@ def test_executions_end():
     model = Model(fenced("1"), fenced("2"), "never said")
     sandbox = Interpreter()
     reply, use = solved(model, sandbox, max_executions=1, announce_remaining=True)
-    assert sandbox.ran == ["1\n"]
-    assert "ran 1\n\n[no code executions left]" in reply.text
+    assert sandbox.ran == ["1"]
+    assert "ran 1\n[no code executions left]" in reply.text
     assert reply.text.endswith(fenced("2"))
     assert (use.ended, use.executions, use.max_executions) == ("executions", 1, 1)
     assert reply.finish_reason == "stop"
@@ -222,7 +222,7 @@ def test_the_budget_counts_results():
     assert asked[0] == 200
     shown = len("```output\nran 1\n```\n")
     assert 200 - len(fenced("1")) - shown <= asked[1] < 200 - len(fenced("1"))
-    assert asked[2] < asked[1] - len(fenced("2"))
+    assert asked[2] < 200 - 2 * len(fenced("1")) - shown
 
 
 def test_a_budget_that_is_used_up_ends_the_solution():
