@@ -164,6 +164,65 @@ class Solution:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Fragment:
+    """A call to Python in a solution: the call, its result and some of the text around them.
+
+    `id` is that of the solution and the number, from 0 among the `total` fragments that it has.
+    """
+
+    id: str
+    solution_id: str
+    number: int
+    total: int
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Vote:
+    """One sample's answer to a question about a fragment.
+
+    `label` is None where the answer cannot be used; then `fault` is the reason of its reject.
+    """
+
+    question: str
+    sample: int
+    label: str | None
+    fault: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FragmentVote:
+    """A vote on its way to its fragment, and how the model was asked for it."""
+
+    id: str
+    fragment_id: str
+    vote: Vote
+    call: Call
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JudgedFragment:
+    """What the votes make of a fragment; None where too few of them can be read."""
+
+    id: str
+    is_novel: bool | None
+    significance: str | None
+    votes: tuple[Vote, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InsightfulSolution:
+    """A solution whose code adds something to it, and the judgements that say so.
+
+    The calls of the votes are among those of the solution.
+    """
+
+    id: str
+    solution: Solution
+    fragments: tuple[JudgedFragment, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class NewProblem:
     """A problem that a model made from a pair."""
 
