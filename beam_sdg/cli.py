@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = rich.console.Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     logging.basicConfig(
         level=logging.INFO if debug else logging.CRITICAL, format="%(message)s", force=True
     )

@@ -80,8 +80,10 @@ class Reject:
 class Call:
     """How a model was asked for a value: the provenance of one answer.
 
-    `sampling` is canonical JSON; `sample` counts a record's answers from 0; `keys` are those of
-    the conversation's turns in the answer store; token counts sum over them.
+    `sampling` is canonical JSON; `sample` counts a record's answers from 0; `turns` counts the
+    answers of the conversation, of which all but the last were corrected, and `keys` are those of
+    its requests in the answer store: of a solution with Python, one for each of its rounds. Token
+    counts sum over them.
     """
 
     ask: str

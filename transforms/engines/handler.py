@@ -386,7 +386,7 @@ class _Ask:
             sampling=self._sampling,
             seed=talk.seed,
             sample=talk.sample,
-            turns=len(talk.keys),
+            turns=len(replies),
             keys=tuple(talk.keys),
             finish_reason=replies[-1].finish_reason,
             prompt_tokens=sum(reply.prompt_tokens for reply in replies),

@@ -5,6 +5,7 @@ the reject. Each is a pure function of one solution's text and its calls.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable
 
@@ -16,8 +17,7 @@ from transforms.codec import to_json
 from transforms.outcome import Outcome, SplitRejects
 from transforms.records import Reject, Solution
 from transforms.tir.code_format import Block, CodeFormat
-
-Rewrite = Callable[[str, CodeFormat, CodeFormat], str]
+from transforms.tir.formats import rewritten
 
 # An answer of fewer characters is too common to mean anything where it is not called the answer.
 TELLING = 3
@@ -93,25 +93,28 @@ class FilterTir(beam.PTransform):
         stage: the name in the rejects.
         code_format: how calls are written.
         settings: which filters are applied.
-        into: the format that kept solutions are rewritten into; None leaves them as they are.
-        rewrite: writes a text of one format in another; needed with `into`.
+        into: the format that kept solutions are rewritten into; None leaves them as they are. One
+            that would not read the same there is a reject, `not_rewritable`.
     """
 
     stage: str
     code_format: CodeFormat
     settings: TirFilters = TirFilters()
     into: CodeFormat | None = None
-    rewrite: Rewrite | None = None
-
-    def __post_init__(self) -> None:
-        if (self.into is None) != (self.rewrite is None):
-            raise ValueError("`into` and `rewrite` need each other")
 
     def expand(self, solutions: beam.PCollection) -> Outcome:
         return (
             solutions
-            | "Filter" >> beam.Map(filtered, self.stage, self.code_format, self.settings)
-            | "Rewrite" >> beam.Map(_rewritten, self.code_format, self.into, self.rewrite)
+            | "Filter"
+            >> beam.Map(
+                functools.partial(  # Beam cannot check a protocol among its own arguments
+                    _outcome,
+                    stage=self.stage,
+                    code_format=self.code_format,
+                    settings=self.settings,
+                    into=self.into,
+                )
+            )
             | "Split" >> SplitRejects()
         )
 
@@ -229,16 +232,23 @@ def final_answer_end(parsed: Parsed, settings: TirFilters) -> int | None:
     return closing.end() if closing else end
 
 
-def _rewritten(
-    item: Solution | Reject,
-    of: CodeFormat,
+def _outcome(
+    solution: Solution,
+    stage: str,
+    code_format: CodeFormat,
+    settings: TirFilters,
     into: CodeFormat | None,
-    rewrite: Rewrite | None,
 ) -> Solution | Reject:
-    if isinstance(item, Reject) or into is None or rewrite is None:
+    item = filtered(solution, stage, code_format, settings)
+    if isinstance(item, Reject) or into is None:
         return item
+    try:
+        text = rewritten(item.text, code_format, into)
+    except ValueError as error:
+        row = to_json(solution)
+        return Reject(stage, "not_rewritable", str(error), solution.id, row=row, reply="")
     use = item.tool_use and dataclasses.replace(item.tool_use, code_format=into.name)
-    return dataclasses.replace(item, text=rewrite(item.text, of, into), tool_use=use)
+    return dataclasses.replace(item, text=text, tool_use=use)
 
 
 def _whole(answer: str) -> str:

@@ -1,6 +1,7 @@
 """Calls to Python one by one, each with what stands around it: what judges are shown."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -48,7 +49,15 @@ class ExtractFragments(beam.PTransform):
     def expand(self, solutions: beam.PCollection) -> Outcome:
         return (
             solutions
-            | "Extract" >> beam.FlatMap(_extracted, self.stage, self.code_format, self.window)
+            | "Extract"
+            >> beam.FlatMap(
+                functools.partial(  # Beam cannot check a protocol among its own arguments
+                    _extracted,
+                    stage=self.stage,
+                    code_format=self.code_format,
+                    window=self.window,
+                )
+            )
             | "Split" >> SplitRejects()
         )
 
