@@ -12,6 +12,8 @@ from typing import Protocol
 class Block:
     """A call in a solution's text, and its result.
 
+    Neither `code` nor `output` has its last line break, which belongs to the tags.
+
     `text[start:end]` is the call with its tags; where it has a result, `text[end:result_end]` is
     that with its tags, and `output` what stands in it, the sandbox's notices included. A call
     without a result has the output None, and `result_end` is `end`; a call that is not complete
@@ -36,7 +38,10 @@ class CodeFormat(Protocol):
 
     @property
     def stop(self) -> tuple[str, ...]:
-        """Where the server is to stop the model: the ends of calls, which it is to keep."""
+        """Where the server is to stop the model: the ends of calls, which it is to keep.
+
+        They may end other things too: see `is_paused`.
+        """
         ...
 
     @property
@@ -59,14 +64,32 @@ class CodeFormat(Protocol):
         """
         ...
 
+    def is_paused(self, text: str) -> bool:
+        """Whether a round was stopped where no call ends, so that the model is to go on there.
+
+        `text` is what it wrote since the last result. A round in which a model that was to go on
+        wrote nothing is the last one.
+        """
+        ...
+
     def written(self, code: str) -> str:
         """A call of some code, as a model of this format would write it."""
         ...
 
-    def result(self, output: str) -> str:
-        """What is put after a call; the model goes on right behind it."""
+    def result(self, output: str, call_text: str = "") -> str:
+        """What is put after a call; the model goes on right behind it.
+
+        An output is data: whatever it holds, no call and no message is read from it.
+
+        Args:
+            output: of the code; its last line break is left out.
+            call_text: the text that ends with the call.
+        """
         ...
 
     def blocks(self, text: str) -> list[Block]:
-        """All calls in a solution's whole text, in order."""
+        """All calls in a solution's whole text, in order.
+
+        Of what `written` and `result` have put there, codes and outputs are what was given.
+        """
         ...
