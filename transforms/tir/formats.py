@@ -58,8 +58,8 @@ def rewritten(text: str, of: CodeFormat, into: CodeFormat) -> str:
     parts: list[str] = []
     at = 0
     for block in blocks:
-        call = into.written(block.code)
-        result = into.result(block.output, call) if block.output is not None else ""
+        call = into.written(f"{block.code}\n")
+        result = "" if block.output is None else into.result(f"{block.output}\n", call)
         parts += [text[at : block.start], call, result]
         at = block.result_end
     new = "".join([*parts, text[at:]])

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from transforms.tir.code_format import Block
 from transforms.tir.escaping import escaped, unescaped
-from transforms.tir.tags import code_at_the_end, without_last_break, without_line_feed
+from transforms.tir.tags import code_at_the_end, without_line_feed
 
 _MARK = re.compile(r"<\|(start|message|end|call|return)\|>")
 _START, _CHANNEL, _CALL, _NEXT = "<|start|>", "<|channel|>", "<|call|>", "<|start|>assistant"
@@ -63,7 +63,7 @@ class HarmonyFormat:
 
     def written(self, code: str) -> str:
         header = f"{_CHANNEL}analysis to=python code<|message|>"
-        return f"{header}{code}{_CALL}"
+        return f"{header}{without_line_feed(code)}{_CALL}"
 
     def result(self, output: str, call_text: str = "") -> str:
         calls = [message for message in _messages(call_text) if _is_call(message)]
@@ -150,5 +150,5 @@ def _code(message: _Message) -> str:
         except (ValueError, RecursionError):
             arguments = None
         if isinstance(arguments, dict) and isinstance(arguments.get("code"), str):
-            return without_last_break(arguments["code"])
-    return without_last_break(message.body)
+            return str(arguments["code"])
+    return message.body

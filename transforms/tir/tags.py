@@ -47,12 +47,10 @@ class TagFormat:
         return not self.has_special_tokens and text.endswith(self.stop) and self.call(text) is None
 
     def written(self, code: str) -> str:
-        return self.begin + (on_lines(code) if _has_lines(self.begin) else code) + self.end
+        return self.begin + _inside(self.begin, code) + self.end
 
     def result(self, output: str, call_text: str = "") -> str:
-        shown = escaped(output)
-        shown = on_lines(shown) if _has_lines(self.result_begin) else without_line_feed(shown)
-        return self.result_begin + shown + self.result_end
+        return self.result_begin + _inside(self.result_begin, escaped(output)) + self.result_end
 
     def blocks(self, text: str) -> list[Block]:
         found: list[Block] = []
@@ -61,15 +59,18 @@ class TagFormat:
             begins = list(self._begins.finditer(text, at, ending.start()))
             at = ending.end()
             if begins:
-                code = without_last_break(text[begins[-1].end() : ending.start()])
+                code = self._code(text[begins[-1].end() : ending.start()])
                 result = self._results.match(text, at)
                 output = self._output(result["output"]) if result else None
                 end, at = at, result.end() if result else at
                 found.append(Block(code, begins[-1].start(), end, True, output, at))
         if begins := list(self._begins.finditer(text, at)):
-            code, end = without_last_break(text[begins[-1].end() :]), len(text)
+            code, end = self._code(text[begins[-1].end() :]), len(text)
             found.append(Block(code, begins[-1].start(), end, False, None, end))
         return found
+
+    def _code(self, written: str) -> str:
+        return without_last_break(written) if _has_lines(self.begin) else written
 
     def _output(self, shown: str) -> str:
         return unescaped(without_line_feed(shown) if _has_lines(self.result_begin) else shown)
@@ -99,6 +100,11 @@ def _lenient(tag: str) -> str:
 def _has_lines(tag: str) -> bool:
     """Whether what is behind a tag has lines of its own; an empty line is of the tag's own."""
     return tag.endswith("\n") and not tag.endswith("\n\n")
+
+
+def _inside(tag: str, text: str) -> str:
+    """A text as it stands behind a tag, without its last line break or on lines of its own."""
+    return on_lines(text) if _has_lines(tag) else without_line_feed(text)
 
 
 def code_at_the_end(blocks: list[Block], text: str) -> str | None:

@@ -47,7 +47,11 @@ PROSE = st.sampled_from(
         "```\nx\n```\n",
     ]
 )
-NO_TOKENS = ("<|", "<｜", "</s>", "<s>", "think>", "<end_of_turn>", "[/INST]")
+NO_TOKENS = ("<|", "<｜", "</s>", "<s>", "<think>", "</think>", "<end_of_turn>", "[/INST]")
+
+
+def in_a_message(prose: str) -> str:
+    return f"<|channel|>analysis<|message|>{prose}<|end|>" if prose else ""
 
 
 @EVERY
@@ -55,7 +59,8 @@ NO_TOKENS = ("<|", "<｜", "</s>", "<s>", "think>", "<end_of_turn>", "[/INST]")
 def test_what_was_written_is_read(form, rounds):
     """Whatever an output holds: every call, its output, and where both are."""
     text, spans = "", []
-    for prose, code, output in rounds:
+    for before, code, output in rounds:
+        prose = in_a_message(before) if form is HARMONY else before
         start = len(text + prose)
         end = start + len(form.written(code))
         text += prose + form.written(code) + form.result(output, text + prose + form.written(code))

@@ -40,7 +40,7 @@ HEADERS += [
 @pytest.mark.parametrize("header", HEADERS)
 def test_every_spelling_is_a_call(header, start, before):
     """With its own start or behind that of the prompt, after other messages or at once."""
-    body = json.dumps({"code": "print(1)\n"}) if "json" in header else "print(1)\n"
+    body = json.dumps({"code": "print(1)"}) if "json" in header else "print(1)"
     text = f"{before}{start}{header}<|message|>{body}<|call|>"
     assert HARMONY.call(text) == "print(1)"
     [block] = HARMONY.blocks(text)
