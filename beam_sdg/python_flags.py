@@ -47,6 +47,11 @@ class PythonConfig(RecipeConfig):
         "",
         description="folder or hub name whose chat template makes the prompt (default: the model)",
     )
+    today: str = pydantic.Field(
+        "",
+        pattern=r"^(\d{4}-\d{2}-\d{2})?$",
+        description="the date, as 2025-08-31, for chat templates that write one",
+    )
     sandbox: Literal["docker", "local"] = pydantic.Field(
         "docker", description="where code runs; local is without any isolation, for development"
     )
@@ -118,12 +123,18 @@ class PythonConfig(RecipeConfig):
         name = self.tokenizer or models.model
         if not name or self.code_format == TOOL_CALLS or models.api == "text":
             return None
-        return _template_of(name, "" if self.tokenizer else models.revision)
+        template = _template_of(name, "" if self.tokenizer else models.revision, self.today)
+        if template.reads_the_date and not self.today:
+            raise UsageError(
+                f"--today is missing: the chat template of {name} writes a date, and one that "
+                "changes would make all answers of yesterday void; pass one, such as 2025-08-31"
+            )
+        return template
 
 
 @functools.lru_cache(maxsize=16)
-def _template_of(name: str, revision: str) -> ChatTemplate:
-    return ChatTemplate.of_model(name, revision)
+def _template_of(name: str, revision: str, today: str) -> ChatTemplate:
+    return ChatTemplate.of_model(name, revision, today)
 
 
 def _range(text: str) -> int | tuple[int, int] | None:

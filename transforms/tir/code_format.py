@@ -12,7 +12,8 @@ from typing import Protocol
 class Block:
     """A call in a solution's text, and its result.
 
-    Neither `code` nor `output` has its last line break, which belongs to the tags.
+    Where tags stand on lines of their own, the line break before them is no part of `code` and
+    `output`.
 
     `text[start:end]` is the call with its tags; where it has a result, `text[end:result_end]` is
     that with its tags, and `output` what stands in it, the sandbox's notices included. A call
@@ -73,7 +74,7 @@ class CodeFormat(Protocol):
         ...
 
     def written(self, code: str) -> str:
-        """A call of some code, as a model of this format would write it."""
+        """A call of some code, without its last line break, as a model would write it."""
         ...
 
     def result(self, output: str, call_text: str = "") -> str:

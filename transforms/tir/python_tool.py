@@ -7,7 +7,7 @@ from sandbox import SandboxSettings
 from transforms.chat_template import ChatTemplate
 from transforms.engines.completions import TOOL_CALLS
 from transforms.engines.engine import Turn
-from transforms.seeding import integer
+from transforms.seeding import digest, integer
 from transforms.tir.formats import CODE_FORMATS
 
 _GPT_OSS = "gpt-oss"
@@ -65,7 +65,7 @@ class PythonTool:
         """The prompt of a solution's first turn as text, for the model to go on.
 
         Raises:
-            PromptError: the template cannot render it.
+            InputError: the template cannot render it.
         """
         messages = [(message.role, message.content) for message in turn.messages]
         if self.template is None:
@@ -83,10 +83,15 @@ class PythonTool:
         return {
             "code_format": self.code_format,
             "sandbox": self.sandbox.identity(),
-            "template": self.template and self.template.identity(),
+            "template": self.template and _hash(self.template),
             "max_executions": self.max_executions,
             "announce_remaining": self.announce_remaining,
             "when_spent": self.when_spent,
             "timeout_s": self.timeout_s,
             "output_limit": self.output_limit,
         }
+
+
+def _hash(template: ChatTemplate) -> str:
+    tokens = (part for token in template.tokens for part in token)
+    return digest(template.text, template.today, *tokens)
