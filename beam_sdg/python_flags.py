@@ -36,8 +36,8 @@ class PythonConfig(RecipeConfig):
         False, description="say after each result how many executions are left"
     )
     when_spent: Literal["ends", "refused"] = pydantic.Field(
-        "ends", description="what happens to a call when none is left: it ends the solution or is "
-        "refused"
+        "ends",
+        description="what happens to a call when none is left: it ends the solution or is refused",
     )
     execution_timeout_s: float = pydantic.Field(10.0, gt=0, description="most time of one call")
     output_limit: int = pydantic.Field(

@@ -50,7 +50,9 @@ def problem(number: int, wanted: int) -> Problem:
     return Problem(digest(number), str(wanted), "", "", "", "")
 
 
-def run(at_once: int, sandbox: DockerSandbox, also: tuple[int, ...] = ()) -> tuple[list, float, float]:
+def run(
+    at_once: int, sandbox: DockerSandbox, also: tuple[int, ...] = ()
+) -> tuple[list, float, float]:
     """The solutions, and seconds and CPU seconds that they took."""
     wanted = [LENGTHS[number % len(LENGTHS)] for number in range(at_once - len(also))]
     problems = [problem(number, each) for number, each in enumerate((*wanted, *also))]
@@ -77,7 +79,14 @@ def run(at_once: int, sandbox: DockerSandbox, also: tuple[int, ...] = ()) -> tup
     for each, use in zip((*wanted, *also), (one.use for one in solved), strict=True):
         assert use.executions == max(each, 1), use
         assert use.errors == 0 and use.timeouts == (each < 0), use
-    return [(each, one.at - before, one.use) for each, one in zip((*wanted, *also), solved, strict=True)], took, used
+    return (
+        [
+            (each, one.at - before, one.use)
+            for each, one in zip((*wanted, *also), solved, strict=True)
+        ],
+        took,
+        used,
+    )
 
 
 def main() -> None:
@@ -85,7 +94,9 @@ def main() -> None:
         for also in ((), (-1,)):
             solved, took, used = run(at_once, sandbox, also)
             rounds = sum(use.rounds for _, _, use in solved)
-            ends = {length: max(at for each, at, _ in solved if each == length) for length in LENGTHS}
+            ends = {
+                length: max(at for each, at, _ in solved if each == length) for length in LENGTHS
+            }
             slowest = ", ".join(f"{n} cells in {ends[n]:.0f} s" for n in LENGTHS)
             ideal = (max(LENGTHS) + 1) * LATENCY_S
             print(

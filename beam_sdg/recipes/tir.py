@@ -7,7 +7,6 @@ The loop, the filters and their names are those of NVIDIA's OpenMathReasoning.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 
 import pydantic
@@ -19,8 +18,8 @@ from beam_sdg.sources import Source
 from transforms.engines.completions import TOOL_CALLS
 from transforms.reading import Text
 from transforms.records import Call, Origin, Solution, ToolUse
-from transforms.tir.formats import CODE_FORMATS
 from transforms.tir.filters import FilterTir, TirFilters
+from transforms.tir.formats import CODE_FORMATS
 from transforms.tir.solve import PROMPT, solution_of, variables_of
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "science.jsonl"
@@ -147,9 +146,7 @@ def example_of(solution: Solution) -> TirExample:
     """The finished row of a solution."""
     problem = solution.problem
     assert solution.tool_use is not None
-    origin = Origin(
-        problem.id, problem.source, problem.source_id, problem.licence, problem.extra
-    )
+    origin = Origin(problem.id, problem.source, problem.source_id, problem.licence, problem.extra)
     return TirExample(
         problem=problem.text,
         generated_solution=solution.text,

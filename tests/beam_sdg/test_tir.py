@@ -28,7 +28,9 @@ DENSE = ("--sandbox_sessions_per_container=16", "--sandbox_max_sessions=32")
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
-    return [row for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return [
+        row for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path).to_pylist()
+    ]
 
 
 def planned_fault(problem: str, sample: int, run_seed: int = 0) -> str:
@@ -90,10 +92,14 @@ def test_gsm8k_comes_out_as_planned(docker, data, beam_sdg_command, tmp_path):
     assert all(row["predicted_answer"] for row in kept.values())
 
 
-@pytest.mark.parametrize("code_format", ["fenced", "openmath", "nemotron", "llama3", "gpt-oss", "tool-calls"])
+@pytest.mark.parametrize(
+    "code_format", ["fenced", "openmath", "nemotron", "llama3", "gpt-oss", "tool-calls"]
+)
 def test_every_format_makes_the_same_dataset(local_run, tmp_path, code_format):
     """The plan is the same whatever calls look like."""
-    kept, rejected = local_run(tmp_path / "out", "--num_records=10", "--samples=6", f"--code_format={code_format}")
+    kept, rejected = local_run(
+        tmp_path / "out", "--num_records=10", "--samples=6", f"--code_format={code_format}"
+    )
     assert len(kept) + len(rejected) == 60
     for row in (*kept.values(), *rejected.values()):
         problem, _, sample = row["id"].rpartition("-")
@@ -120,8 +126,14 @@ def test_a_run_that_is_killed_goes_on_and_leaves_no_container(docker, beam_sdg_c
     flags = ("--num_records=10", "--samples=8", "--rehearsal=latency_s=0.3", *DENSE)
     command = [sys.executable, "-m", "beam_sdg", "tir", f"--output={output}", *flags]
     store = AnswerStore(f"{output}/.work/store", "solution")
-    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, preexec_fn=heed_interrupts,
-                          stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        start_new_session=True,
+        preexec_fn=heed_interrupts,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    ) as run:
         give_up_at = time.monotonic() + 120
         while sum(1 for _ in store.executions()) < 40:
             assert run.poll() is None
@@ -136,7 +148,9 @@ def test_a_run_that_is_killed_goes_on_and_leaves_no_container(docker, beam_sdg_c
     assert before < {line["key"] for line in lines}
     kept, rejected = sides(output)
     assert len(kept) + len(rejected) == 80
-    assert not [one for one in engine.ours(docker) if owner.has_ended(one["Labels"][engine.OWNER_LABEL])]
+    assert not [
+        one for one in engine.ours(docker) if owner.has_ended(one["Labels"][engine.OWNER_LABEL])
+    ]
 
 
 def test_without_an_engine_nothing_is_spent(beam_sdg_command, tmp_path):

@@ -7,7 +7,6 @@ server, and compared with what came out.
 """
 
 import asyncio
-import dataclasses
 import json
 import random
 import re

@@ -272,7 +272,7 @@ class _TextScript:
 
 
 class _ChatScript:
-    """Messages with calls of a tool; in `text` they are fenced Python, as in all other solutions."""
+    """Messages with calls of a tool; in `text` they are fenced Python, as elsewhere."""
 
     def __init__(self, first: Turn) -> None:
         self.text = ""

@@ -180,7 +180,9 @@ def test_a_sandbox_that_stays_broken_costs_the_sample(monkeypatch):
     """It is a failure of the machinery, and no answer."""
     monkeypatch.setattr("transforms.tir.cells._PAUSE_S", 0.0)
     failure, _ = solved(Model(fenced("x")), Interpreter(breaks=99))
-    assert failure == Failure("sandbox_failed", "5 sessions failed, the last with: the container is gone")
+    assert failure == Failure(
+        "sandbox_failed", "5 sessions failed, the last with: the container is gone"
+    )
 
 
 def test_without_a_sandbox_the_run_ends():

@@ -67,7 +67,9 @@ def test_each_prompt_begins_with_the_one_before(settings, served_model, name):
     assert [len(tokenizer.encode(prompt)) for prompt in prompts] == [
         reply.prompt_tokens for reply in asked.replies
     ]
-    assert reply.text == prompts[2].removeprefix(prompts[0]) + code_format.ended(asked.replies[2].text)
+    assert reply.text == prompts[2].removeprefix(prompts[0]) + code_format.ended(
+        asked.replies[2].text
+    )
 
 
 def arguments_of(name: str) -> dict[str, object]:
@@ -76,4 +78,6 @@ def arguments_of(name: str) -> dict[str, object]:
 
 def escaped(text: str) -> str:
     """As a regular expression of the engine's, which has fewer special characters than Python's."""
-    return "".join(f"\\{one}" if one in r"\^$.|?*+()[]{}" else one for one in text).replace("\n", "\\n")
+    return "".join(f"\\{one}" if one in r"\^$.|?*+()[]{}" else one for one in text).replace(
+        "\n", "\\n"
+    )
