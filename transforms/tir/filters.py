@@ -5,6 +5,7 @@ the reject. Each is a pure function of one solution's text and its calls.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable
 
@@ -108,12 +109,16 @@ class FilterTir(beam.PTransform):
             raise ValueError("`into` and `rewrite` need each other")
 
     def expand(self, solutions: beam.PCollection) -> Outcome:
-        return (
-            solutions
-            | "Filter" >> beam.Map(filtered, self.stage, self.code_format, self.settings)
-            | "Rewrite" >> beam.Map(_rewritten, self.code_format, self.into, self.rewrite)
-            | "Split" >> SplitRejects()
+        # Bound, not passed to Map: Beam would check a format against a protocol, and cannot.
+        row = functools.partial(
+            _row,
+            stage=self.stage,
+            code_format=self.code_format,
+            settings=self.settings,
+            into=self.into,
+            rewrite=self.rewrite,
         )
+        return solutions | "Filter" >> beam.Map(row) | "Split" >> SplitRejects()
 
 
 def filtered(
@@ -229,16 +234,20 @@ def final_answer_end(parsed: Parsed, settings: TirFilters) -> int | None:
     return closing.end() if closing else end
 
 
-def _rewritten(
-    item: Solution | Reject,
-    of: CodeFormat,
+def _row(
+    solution: Solution,
+    stage: str,
+    code_format: CodeFormat,
+    settings: TirFilters,
     into: CodeFormat | None,
     rewrite: Rewrite | None,
 ) -> Solution | Reject:
-    if isinstance(item, Reject) or into is None or rewrite is None:
-        return item
-    use = item.tool_use and dataclasses.replace(item.tool_use, code_format=into.name)
-    return dataclasses.replace(item, text=rewrite(item.text, of, into), tool_use=use)
+    kept = filtered(solution, stage, code_format, settings)
+    if isinstance(kept, Reject) or into is None or rewrite is None:
+        return kept
+    text = rewrite(kept.text, code_format, into)
+    use = kept.tool_use and dataclasses.replace(kept.tool_use, code_format=into.name)
+    return dataclasses.replace(kept, text=text, tool_use=use)
 
 
 def _whole(answer: str) -> str:
