@@ -70,7 +70,7 @@ FRAGMENT = """The sum has too many terms for a pencil.
 print(sum(n for n in range(1, 1000) if n % 7 == 3))
 ```
 ```output
-71071
+71500
 ```
 """
 CALL = Call("ask", "prompt", "0" * 16, "rehearsal", "{}", 0, 0, 1, ("k",), "stop", 1, 1)

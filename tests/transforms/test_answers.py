@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.answers import boxed_spans, last_boxed
@@ -49,6 +49,7 @@ def test_the_last_complete_box_counts(text, held):
 
 
 @given(st.lists(st.tuples(PROSE, CONTENT), min_size=1, max_size=4), PROSE)
+@settings(deadline=None)
 def test_every_box_that_was_written_is_found(parts, end):
     """In any prose, the spans are those of the boxes, in order."""
     text, written = "", []
@@ -63,6 +64,7 @@ def test_every_box_that_was_written_is_found(parts, end):
 
 
 @given(st.text(r"\boxed{} f", max_size=60))
+@settings(deadline=None)
 def test_a_span_is_a_whole_box(text):
     """Of any text, a span begins with the command and ends with its brace; none are equal."""
     spans = boxed_spans(text)

@@ -85,7 +85,7 @@ class FilterTir(beam.PTransform):
     In:   `Solution` records, their calls written in `code_format`.
     Out:  `rows`, solutions under their ids, their texts cut after the final answer and rewritten
           into another format as asked for; `rejects`, the others as they came, each with the first
-          reason of `FILTERS` that fits.
+          reason of `FILTERS` that fits, or with `not_rewritable`.
     Cost: no shuffle; a parse of each text.
     Once: a pure function of each solution.
     From: OpenMathReasoning, "postprocess_tir_generations", and the paper's further filters.
@@ -95,7 +95,8 @@ class FilterTir(beam.PTransform):
         code_format: how calls are written.
         settings: which filters are applied.
         into: the format that kept solutions are rewritten into; None leaves them as they are.
-        rewrite: writes a text of one format in another; needed with `into`.
+        rewrite: writes a text of one format in another, or raises a ValueError that says why it
+            would not read the same there; needed with `into`.
     """
 
     stage: str
@@ -245,7 +246,11 @@ def _row(
     kept = filtered(solution, stage, code_format, settings)
     if isinstance(kept, Reject) or into is None or rewrite is None:
         return kept
-    text = rewrite(kept.text, code_format, into)
+    try:
+        text = rewrite(kept.text, code_format, into)
+    except ValueError as error:
+        row = to_json(solution)
+        return Reject(stage, "not_rewritable", str(error), solution.id, row, reply="")
     use = kept.tool_use and dataclasses.replace(kept.tool_use, code_format=into.name)
     return dataclasses.replace(kept, text=text, tool_use=use)
 

@@ -6,8 +6,8 @@ import time
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.testing.util import assert_that
-from hypothesis import given
+from apache_beam.testing.util import assert_that, equal_to
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fenced import FENCED, call, reasons, solution, used
@@ -45,6 +45,8 @@ class Tagged:
 
 
 def retagged(text: str, of: CodeFormat, into: CodeFormat) -> str:
+    if "<run>" in text:
+        raise ValueError("it holds a tag of tagged")
     parts, at = [], 0
     for block in of.blocks(text):
         output = into.result(block.output or "")
@@ -162,6 +164,7 @@ def test_an_answer_that_only_occurs_is_no_claim(prelude, answer, problem):
 
 
 @given(st.text("answer is=:$\n*[\\ 12", max_size=60), st.text("12(,)\\", min_size=1, max_size=5))
+@settings(deadline=None)
 def test_any_prelude_and_answer_can_be_looked_at(prelude, answer):
     """No text before the code and no answer is an error."""
     reason(f"{prelude}\n{RUN}\\boxed{{{answer}}}", answer=answer)
@@ -262,6 +265,22 @@ def test_kept_solutions_are_rewritten_and_rejects_are_not():
         made = pipeline | beam.Create(solutions) | verb
         assert_that(made.rows, check_rows, label="rows")
         assert_that(made.rejects, check_rejects, label="rejects")
+
+
+def test_a_solution_that_cannot_be_rewritten_is_a_reject():
+    """As it came, with what the rewriting says."""
+    text = f"We <run> this.\n{RUN}So $\\boxed{{42}}$. Done."
+
+    def check_rejects(rejects):
+        (reject,) = rejects
+        assert (reject.reason, reject.detail) == ("not_rewritable", "it holds a tag of tagged")
+        assert json.loads(reject.row)["text"] == text
+
+    verb = FilterTir("filter", FENCED, SETTINGS, into=Tagged(), rewrite=retagged)
+    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
+        made = pipeline | beam.Create([solution(text, "42")]) | verb
+        assert_that(made.rejects, check_rejects, label="rejects")
+        assert_that(made.rows, equal_to([]), label="rows")
 
 
 def test_a_format_without_a_way_into_it_is_refused():

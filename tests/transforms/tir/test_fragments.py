@@ -6,7 +6,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fenced import FENCED, call, reasons, solution
@@ -51,6 +51,7 @@ PIECES = st.lists(st.sampled_from(["word ", "\n", FIRST, BROKEN, LAST, "```pytho
 
 
 @given(PIECES, st.integers(0, 30))
+@settings(deadline=None)
 def test_fragments_are_pieces_of_the_text_with_one_call_each(pieces, window):
     """Whatever the text: in order, each with one call, and no character beyond the window."""
     text = "".join(pieces)

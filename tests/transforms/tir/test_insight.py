@@ -9,7 +9,7 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -125,6 +125,7 @@ JUDGED = st.builds(
 
 
 @given(st.lists(JUDGED, min_size=1, max_size=4), st.floats(0.05, 1))
+@settings(deadline=None)
 def test_too_few_votes_means_that_they_could_decide(fragments, share):
     """The verdict is the same however the missing judgements come out, or it is that reason."""
     filled = itertools.product(
@@ -152,6 +153,7 @@ VOTES = st.builds(
 
 
 @given(st.lists(st.frozensets(VOTES), max_size=5), st.randoms(use_true_random=False))
+@settings(deadline=None)
 def test_votes_unite_in_any_order_and_grouping(sets, rng):
     """What becomes of the votes on a fragment is the same on any number of workers."""
     shuffled = rng.sample(sets, len(sets))
