@@ -1,4 +1,4 @@
-"""The flags of recipes that let a model call Python: how it calls, how often, and where code runs."""
+"""The flags of recipes that let a model call Python: how it calls, and where code runs."""
 
 import functools
 from typing import Any, Literal

@@ -84,7 +84,7 @@ class FilterTir(beam.PTransform):
     In:   `Solution` records, their calls written in `code_format`.
     Out:  `rows`, solutions under their ids, their texts cut after the final answer and rewritten
           into another format as asked for; `rejects`, the others as they came, each with the first
-          reason of `FILTERS` that fits.
+          reason of `FILTERS` that fits, or with `not_rewritable`.
     Cost: no shuffle; a parse of each text.
     Once: a pure function of each solution.
     From: OpenMathReasoning, "postprocess_tir_generations", and the paper's further filters.
@@ -103,20 +103,15 @@ class FilterTir(beam.PTransform):
     into: CodeFormat | None = None
 
     def expand(self, solutions: beam.PCollection) -> Outcome:
-        return (
-            solutions
-            | "Filter"
-            >> beam.Map(
-                functools.partial(  # Beam cannot check a protocol among its own arguments
-                    _outcome,
-                    stage=self.stage,
-                    code_format=self.code_format,
-                    settings=self.settings,
-                    into=self.into,
-                )
-            )
-            | "Split" >> SplitRejects()
+        # Bound, not passed to Map: Beam would check a format against a protocol, and cannot.
+        row = functools.partial(
+            _row,
+            stage=self.stage,
+            code_format=self.code_format,
+            settings=self.settings,
+            into=self.into,
         )
+        return solutions | "Filter" >> beam.Map(row) | "Split" >> SplitRejects()
 
 
 def filtered(
@@ -232,23 +227,23 @@ def final_answer_end(parsed: Parsed, settings: TirFilters) -> int | None:
     return closing.end() if closing else end
 
 
-def _outcome(
+def _row(
     solution: Solution,
     stage: str,
     code_format: CodeFormat,
     settings: TirFilters,
     into: CodeFormat | None,
 ) -> Solution | Reject:
-    item = filtered(solution, stage, code_format, settings)
-    if isinstance(item, Reject) or into is None:
-        return item
+    kept = filtered(solution, stage, code_format, settings)
+    if isinstance(kept, Reject) or into is None:
+        return kept
     try:
-        text = rewritten(item.text, code_format, into)
+        text = rewritten(kept.text, code_format, into)
     except ValueError as error:
         row = to_json(solution)
-        return Reject(stage, "not_rewritable", str(error), solution.id, row=row, reply="")
-    use = item.tool_use and dataclasses.replace(item.tool_use, code_format=into.name)
-    return dataclasses.replace(item, text=text, tool_use=use)
+        return Reject(stage, "not_rewritable", str(error), solution.id, row, reply="")
+    use = kept.tool_use and dataclasses.replace(kept.tool_use, code_format=into.name)
+    return dataclasses.replace(kept, text=text, tool_use=use)
 
 
 def _whole(answer: str) -> str:

@@ -47,19 +47,11 @@ class ExtractFragments(beam.PTransform):
             raise ValueError(f"window must be 0 or more, not {self.window}")
 
     def expand(self, solutions: beam.PCollection) -> Outcome:
-        return (
-            solutions
-            | "Extract"
-            >> beam.FlatMap(
-                functools.partial(  # Beam cannot check a protocol among its own arguments
-                    _extracted,
-                    stage=self.stage,
-                    code_format=self.code_format,
-                    window=self.window,
-                )
-            )
-            | "Split" >> SplitRejects()
+        # Bound, not passed to FlatMap: Beam would check a format against a protocol, and cannot.
+        extracted = functools.partial(
+            _extracted, stage=self.stage, code_format=self.code_format, window=self.window
         )
+        return solutions | "Extract" >> beam.FlatMap(extracted) | "Split" >> SplitRejects()
 
 
 @dataclasses.dataclass(eq=False)
@@ -80,7 +72,7 @@ class RejectDuplicateIds(beam.PTransform):
             records
             | "KeyById" >> beam.Map(_keyed_by_id)
             | "GroupIds" >> Group()
-            | "TakeFirst" >> beam.FlatMapTuple(_first, stage=self.stage)
+            | "TakeFirst" >> beam.FlatMap(_first, self.stage)
             | "Split" >> SplitRejects()
         )
 
@@ -92,11 +84,11 @@ def fragments_of(solution: Solution, code_format: CodeFormat, window: int) -> li
     call before or after, whether that one is a fragment or not.
     """
     blocks = code_format.blocks(solution.text)
-    starts = [block.start for block in blocks[1:]] + [len(solution.text)]
-    ends = [0] + [block.result_end for block in blocks[:-1]]
+    lows = [0, *(block.result_end for block in blocks)]
+    highs = [*(block.start for block in blocks[1:]), len(solution.text)]
     texts = [
         solution.text[max(low, block.start - window) : min(high, block.result_end + window)]
-        for block, low, high in zip(blocks, ends, starts, strict=True)
+        for block, low, high in zip(blocks, lows, highs, strict=False)
         if _works(block)
     ]
     return [
@@ -124,7 +116,8 @@ def _keyed_by_id(record: Solution) -> tuple[str, Solution]:
     return record.id, record
 
 
-def _first(record_id: str, records: Iterable[Solution], stage: str) -> Iterator[Solution | Reject]:
+def _first(grouped: tuple[str, Iterable[Solution]], stage: str) -> Iterator[Solution | Reject]:
+    record_id, records = grouped
     first, *others = sorted(records, key=to_json)
     yield first
     for record in others:

@@ -122,7 +122,7 @@ class KeepInsightful(beam.PTransform):
             [read | "KeyByFragment" >> beam.Map(_keyed_by_fragment), *unread]
             | "Votes" >> beam.Flatten()
             | "UniteVotes" >> beam.CombinePerKey(united)
-            | "JudgeFragments" >> beam.MapTuple(_keyed_judged, quorum=self.settings.quorum)
+            | "JudgeFragments" >> beam.Map(_keyed_judged, self.settings.quorum)
         )
         decided = (
             (
@@ -131,7 +131,7 @@ class KeepInsightful(beam.PTransform):
                 read | "KeyCalls" >> beam.Map(_keyed_call),
             )
             | "Join" >> Group()
-            | "Decide" >> beam.FlatMapTuple(_decided, stage=self.stage, settings=self.settings)
+            | "Decide" >> beam.FlatMap(_decided, self.stage, self.settings)
             | "Split" >> SplitRejects()
         )
         rejects = (unique.rejects, fragments.rejects, decided.rejects)
@@ -223,8 +223,8 @@ def _variables(fragment: Fragment) -> dict[str, object]:
     return {"fragment": fragment.text}
 
 
-def _place(vote: Vote) -> tuple[str, int]:
-    return vote.question, vote.sample
+def _place(vote: Vote) -> tuple[str, int, str]:
+    return vote.question, vote.sample, vote.label or ""
 
 
 def _number(fragment_id: str) -> int:
@@ -244,8 +244,9 @@ def _keyed_solution(solution: Solution) -> tuple[str, Solution]:
 
 
 def _keyed_judged(
-    fragment_id: str, votes: frozenset[Vote], quorum: int
+    united_votes: tuple[str, frozenset[Vote]], quorum: int
 ) -> tuple[str, JudgedFragment]:
+    fragment_id, votes = united_votes
     return _solution_id(fragment_id), judged_fragment(fragment_id, votes, quorum)
 
 
@@ -254,12 +255,13 @@ def _keyed_call(vote: FragmentVote) -> tuple[str, tuple[int, Call]]:
 
 
 def _decided(
-    solution_id: str, parts: Iterable[Any], stage: str, settings: InsightSettings
+    joined: tuple[str, Iterable[Any]], stage: str, settings: InsightSettings
 ) -> Iterator[InsightfulSolution | Reject]:
     """The solution with its judgements and their calls, or its reject.
 
     One that has no fragment is in the rejects already.
     """
+    solution_id, parts = joined
     judged, calls = [], []
     for part in parts:
         if isinstance(part, Solution):

@@ -18,6 +18,7 @@ from tests.processes import assert_gone, keeper_in, processes_below
 from transforms.constraint import Constraint
 from transforms.engines.endpoint import Endpoint
 from transforms.engines.engine import Attempted, Failure, Message, Reply, Sampling, Turn
+from transforms.engines.hold import held
 from transforms.engines.usage import EngineUsage
 from transforms.engines.vllm import Vllm
 from transforms.reading import Choice, Fault, Grammar, Pattern, Structured
@@ -132,7 +133,7 @@ async def dropping(seed: int, url: str, ready: asyncio.Future[int]) -> None:
 
 def test_a_connection_that_is_closed_costs_one_element(settings):
     """However often it is tried, while the others are answered."""
-    url = hold_module.held(settings.kept(), "").url
+    url = held(settings.kept(), "").url
 
     async def run() -> list[Attempted]:
         ready = asyncio.get_running_loop().create_future()

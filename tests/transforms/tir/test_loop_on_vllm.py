@@ -1,4 +1,4 @@
-"""The loop on vLLM itself: calls are forced in every format, and the model goes on behind results."""
+"""The loop on vLLM itself: calls are forced in every format; the model goes on behind results."""
 
 import asyncio
 from collections.abc import Sequence
