@@ -213,9 +213,7 @@ def _file(model: str, revision: str, name: str) -> str | None:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{name} of {model} cannot be read: {error}; copy or download it again"
-        ) from error
+        raise _damaged(model, name, error) from error
 
 
 def _downloaded(model: str, revision: str, name: str) -> Path | None:
@@ -251,7 +249,9 @@ def _document(model: str, name: str, content: str | None) -> Mapping[str, Any]:
     try:
         document = json.loads(content or "{}")
     except ValueError as error:
-        raise InputError(
-            f"{name} of {model} is no JSON: {error}; copy or download it again"
-        ) from error
+        raise _damaged(model, name, error) from error
     return document if isinstance(document, dict) else {}
+
+
+def _damaged(model: str, name: str, error: Exception) -> InputError:
+    return InputError(f"{name} of {model} cannot be read: {error}; copy or download it again")

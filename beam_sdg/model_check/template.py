@@ -1,4 +1,4 @@
-"""The chat template: whether there is one, what it takes, and whether it ends turns as models do."""
+"""The chat template: whether there is one, what it takes, and if its turns end as the model's."""
 
 import datetime
 import json

@@ -20,8 +20,10 @@ from transforms.reading import Text
 from transforms.records import Call, Origin, Solution, ToolUse
 from transforms.tir.filters import FilterTir, TirFilters
 from transforms.tir.formats import CODE_FORMATS
+from transforms.tir.python_tool import GPT_OSS
 from transforms.tir.solve import PROMPT, solution_of, variables_of
 
+_TAGGED = tuple(name for name in CODE_FORMATS if name != GPT_OSS)
 SAMPLE = Path(__file__).parents[1] / "samples" / "science.jsonl"
 
 
@@ -58,15 +60,21 @@ class TirConfig(PythonConfig):
         True, description="end a solution where its final answer ends"
     )
     into: str = pydantic.Field(
-        "", description=f"rewrite the calls in another format: {', '.join(CODE_FORMATS)}"
+        "", description=f"rewrite the calls in another format: {', '.join(_TAGGED)}"
     )
 
     @pydantic.field_validator("into")
     @classmethod
     def _is_a_format(cls, name: str) -> str:
-        if name and name not in CODE_FORMATS:
-            raise ValueError(f"{name!r} is none of: {', '.join(CODE_FORMATS)}")
+        if name and name not in _TAGGED:
+            raise ValueError(f"{name!r} is none of: {', '.join(_TAGGED)}")
         return name
+
+    @pydantic.model_validator(mode="after")
+    def _can_be_rewritten(self) -> "TirConfig":
+        if self.into and self.code_format not in (*_TAGGED, TOOL_CALLS):
+            raise ValueError(f"calls of {self.code_format} are messages: drop --into {self.into}")
+        return self
 
     def expected_rows(self) -> int:
         return self.num_records * self.samples

@@ -53,12 +53,12 @@ def test_a_conversation_is_rendered_up_to_the_answer(model):
 
 
 def test_the_templates_own_arguments_reach_it():
-    """Effort and built-in tools of a template in the style of gpt-oss; and what it is told is all."""
+    """Effort and built-in tools of a template in the style of gpt-oss."""
     template = ChatTemplate(HARMONY, today="2025-08-31")
     assert template.render(MESSAGES, reasoning_effort="high", builtin_tools=["python"]) == (
-        "<|start|>system<|message|>Current date: 2025-08-31\nReasoning: high\n# Tools\n\n## python\n"
-        "<|end|><|start|>developer<|message|>Be brief.<|end|><|start|>user<|message|>1 + 1?<|end|>"
-        "<|start|>assistant"
+        "<|start|>system<|message|>Current date: 2025-08-31\nReasoning: high\n# Tools\n"
+        "\n## python\n<|end|><|start|>developer<|message|>Be brief.<|end|>"
+        "<|start|>user<|message|>1 + 1?<|end|><|start|>assistant"
     )
     assert "Reasoning: medium\n<|end|>" in template.render(MESSAGES)
     assert template.reads == {"reasoning_effort", "builtin_tools"}
@@ -80,7 +80,7 @@ def test_a_template_that_writes_the_date_must_be_given_one():
         ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
         ("{{ messages[7].content + 1 }}", "has no element 7"),
         ("{{ messages.__class__.__mro__ }}", "unsafe"),
-        ("{% for %}", "unexpected"),
+        ("{% for %}", "Expected an expression"),
     ],
 )
 def test_a_template_that_fails_says_whose_it_is_and_why(text, said):
@@ -111,7 +111,7 @@ def test_the_template_is_looked_for_in_three_files(model):
 def test_a_model_without_a_template_is_refused(model):
     """And one whose files cannot be read."""
     (model / "tokenizer_config.json").write_text("{")
-    with pytest.raises(InputError, match=r"tokenizer_config.json of .* is no JSON"):
+    with pytest.raises(InputError, match=r"tokenizer_config.json of .* cannot be read: Expecting"):
         ChatTemplate.of_model(str(model))
     (model / "tokenizer_config.json").write_bytes(b"\xff")
     with pytest.raises(InputError, match=r"tokenizer_config.json of .* cannot be read"):
@@ -158,8 +158,8 @@ def test_a_model_of_the_hub_is_read_from_its_cache(tmp_path):
     found, other = look("org/model", "org/other", HF_HUB_OFFLINE="1", **home)
     assert found == "of the hub"
     assert other.startswith("UsageError org/other has no chat template")
-    [unreached] = look("org/other", HF_ENDPOINT="http://127.0.0.1:9", **home)
-    assert unreached.startswith("InputError cannot get the chat template of org/other: ")
+    [unreached] = look("no/such/name", **home)
+    assert unreached.startswith("InputError cannot get the chat template of no/such/name: ")
 
 
 def test_a_model_of_the_hub_needs_its_client():

@@ -10,7 +10,7 @@ from transforms.engines.engine import Turn
 from transforms.seeding import digest, integer
 from transforms.tir.formats import CODE_FORMATS
 
-_GPT_OSS = "gpt-oss"
+GPT_OSS = "gpt-oss"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ class PythonTool:
         arguments: dict[str, Any] = dict(sampling.chat_template_args)
         if sampling.reasoning_effort is not None:
             arguments["reasoning_effort"] = sampling.reasoning_effort
-        if self.code_format == _GPT_OSS:
+        if self.code_format == GPT_OSS:
             arguments.setdefault("builtin_tools", ["python"])
         return self.template.render(messages, **arguments)
 

@@ -10,51 +10,50 @@ from hypothesis import strategies as st
 from transforms.tir.formats import CODE_FORMATS
 
 HARMONY = CODE_FORMATS["gpt-oss"]
-STARTS = ("", "<|start|>assistant")
+START = "<|start|>assistant"
 THOUGHT = "<|channel|>analysis<|message|>I count to=python code.<|end|><|start|>assistant"
+UNSTARTED = "<|channel|>analysis<|message|>Hm.<|end|>"
 FINAL = "<|channel|>final<|message|>It is 2.<|return|>"
 
-BEFORE = ["{to}<|channel|>{channel}{kind}", "{to}<|channel|>{channel} {kind}", "{to} {kind}"]
-BEHIND = ["<|channel|>{channel}{to}{kind}", "<|channel|>{channel}{to} {kind}"]
+SHAPES = [
+    "{to}<|channel|>{channel} {kind}",
+    "{to} {kind}",
+    "<|channel|>{channel}{to} {kind}",
+    "<|channel|>{channel} {kind}{to}",
+]
 TO = [" to=python", " to=functions.python", " to=python.exec", " to= python "]
 KINDS = ["code", "<|constrain|>code", "<|constrain|> code", "<|constrain|>json", "json", ""]
 HEADERS = [
     shape.format(to=to, channel=channel, kind=kind)
-    for shape, to, channel, kind in itertools.product(
-        BEFORE + BEHIND, TO, ["analysis", "commentary"], KINDS
-    )
-    if kind != "code" or "{kind}" not in shape.replace(" {kind}", "") or "{channel}{to}" in shape
+    for shape, to, channel, kind in itertools.product(SHAPES, TO, ["analysis", "commentary"], KINDS)
 ]
 HEADERS += [
     "to=python<|channel|>analysis<|constrain|>code",
     "<|channel|>analysisto=python code",
     "<|channel|>commentary to=python<|constrain|>json",
     "<|channel|> analysis to=python code",
+    "<|channel|>analysis to=python<|constrain|>code",
+    " to=functions.python<|channel|>commentary<|constrain|>json",
     "<|channel|>analysis to=pythoncode",
     "<|channel|>analysis code to=python",
 ]
 
 
-@pytest.mark.parametrize("before", ["", THOUGHT, "<|channel|>analysis<|message|>Hm.<|end|>"])
-@pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("header", HEADERS)
-def test_every_spelling_is_a_call(header, start, before):
-    """With its own start or behind that of the prompt, after other messages or at once."""
+def test_every_spelling_is_a_call(header):
+    """With a start of its own or behind that of the prompt, behind other messages or at once."""
     body = json.dumps({"code": "print(1)"}) if "json" in header else "print(1)"
-    text = f"{before}{start}{header}<|message|>{body}<|call|>"
-    assert HARMONY.call(text) == "print(1)"
-    [block] = HARMONY.blocks(text)
-    assert (block.is_complete, block.end) == (True, len(text))
-    assert text[block.start :] in (
-        f"<|start|>assistant{start}{header}<|message|>{body}<|call|>",
-        f"<|start|>assistant{header}<|message|>{body}<|call|>",
-        f"{header}<|message|>{body}<|call|>",
-    )
     channel = "commentary" if "commentary" in header else "analysis"
-    result = HARMONY.result("1\n", text)
-    assert result == (
-        f"<|start|>python to=assistant<|channel|>{channel}<|message|>1<|end|><|start|>assistant"
-    )
+    for before, start in itertools.product(("", THOUGHT, UNSTARTED), ("", START)):
+        call = f"{start}{header}<|message|>{body}<|call|>"
+        text = before + call
+        assert HARMONY.call(text) == "print(1)"
+        [block] = HARMONY.blocks(text)
+        assert (block.is_complete, block.end) == (True, len(text))
+        assert text[block.start :] in (call, START + call)
+        assert HARMONY.result("1\n", text) == (
+            f"<|start|>python to=assistant<|channel|>{channel}<|message|>1<|end|>{START}"
+        )
 
 
 @pytest.mark.parametrize(
