@@ -19,8 +19,7 @@ from transforms.engines.completions import TOOL_CALLS
 from transforms.reading import Text
 from transforms.records import Call, Origin, Solution, ToolUse
 from transforms.tir.filters import FilterTir, TirFilters
-from transforms.tir.formats import CODE_FORMATS
-from transforms.tir.python_tool import GPT_OSS
+from transforms.tir.formats import CODE_FORMATS, GPT_OSS
 from transforms.tir.solve import PROMPT, solution_of, variables_of
 
 _TAGGED = tuple(name for name in CODE_FORMATS if name != GPT_OSS)

@@ -18,7 +18,7 @@ from transforms import seeding
 from transforms.engines.completions import PYTHON, TOOL_CALLS
 from transforms.engines.engine import Attempted, Failure, Reply, ToolCall, Turn
 from transforms.engines.progress import under_way
-from transforms.tir.formats import CODE_FORMATS
+from transforms.tir.formats import CODE_FORMATS, GPT_OSS
 
 _FENCED = re.compile(r"^```python\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 GOOD, CORRECTABLE, MALFORMED, FAILING = "good", "correctable", "malformed", "failing"
@@ -104,9 +104,13 @@ def _with_a_call(text: str, code_format: str, asked: int) -> Reply:
     """
     found = _FENCED.search(text)
     tokens = len(text[: found.end() if found else None]) // 4
+    is_harmony = code_format == GPT_OSS
     if found is None:
-        return Reply(text, "", "stop", asked, tokens)
+        whole = f"<|channel|>final<|message|>{text}" if is_harmony else text
+        return Reply(whole, "", "stop", asked, tokens)
     before, code = text[: found.start()], found.group(1)
+    if is_harmony:  # where all that is written is a message
+        before = f"<|channel|>analysis<|message|>{before}<|end|><|start|>assistant"
     if code_format == TOOL_CALLS:
         call = ToolCall(f"call-{asked}", PYTHON, json.dumps({"code": code}))
         return Reply(before, "", "tool_calls", asked, tokens, calls=(call,))

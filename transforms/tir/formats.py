@@ -7,6 +7,7 @@ from transforms.tir.fences import FenceFormat
 from transforms.tir.harmony import HarmonyFormat
 from transforms.tir.tags import TagFormat
 
+GPT_OSS = HarmonyFormat().name
 _ALL: tuple[CodeFormat, ...] = (
     FenceFormat(),
     TagFormat(
@@ -52,7 +53,7 @@ def rewritten(text: str, of: CodeFormat, into: CodeFormat) -> str:
     """
     if of.name == into.name:
         return text
-    if isinstance(of, HarmonyFormat) or isinstance(into, HarmonyFormat):
+    if GPT_OSS in (of.name, into.name):
         raise ValueError(f"{of.name} cannot be rewritten into {into.name}: messages are no tags")
     blocks = of.blocks(text)
     parts: list[str] = []

@@ -8,9 +8,7 @@ from transforms.chat_template import ChatTemplate
 from transforms.engines.completions import TOOL_CALLS
 from transforms.engines.engine import Turn
 from transforms.seeding import digest, integer
-from transforms.tir.formats import CODE_FORMATS
-
-GPT_OSS = "gpt-oss"
+from transforms.tir.formats import CODE_FORMATS, GPT_OSS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -247,7 +247,7 @@ def test_kept_solutions_are_rewritten_and_rejects_are_not():
 
 def test_a_solution_that_cannot_be_rewritten_is_a_reject():
     """As it came, with what the rewriting says."""
-    text = f"We </tool_call> this. <tool_call>\n{RUN}So $\\boxed{{42}}$. Done."
+    text = f"We <tool_call>do</tool_call> this.\n{RUN}So $\\boxed{{42}}$. Done."
 
     def check_rejects(rejects):
         (reject,) = rejects
