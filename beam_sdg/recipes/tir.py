@@ -16,11 +16,10 @@ from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.runs import Stage
 from beam_sdg.sources import Source
 from transforms.engines.completions import TOOL_CALLS
-from transforms.reading import Text
 from transforms.records import Call, Origin, Solution, ToolUse
 from transforms.tir.filters import FilterTir, TirFilters
 from transforms.tir.formats import CODE_FORMATS, GPT_OSS
-from transforms.tir.solve import PROMPT, solution_of, variables_of
+from transforms.tir.solve import PROMPT, SolutionText, solution_of, variables_of
 
 _TAGGED = tuple(name for name in CODE_FORMATS if name != GPT_OSS)
 SAMPLE = Path(__file__).parents[1] / "samples" / "science.jsonl"
@@ -132,7 +131,7 @@ def stages(config: TirConfig, context: Context) -> list[Stage]:
             after="problems",
             prompt=PROMPT,
             variables=functools.partial(variables_of, config.code_format),
-            reader=Text(),
+            reader=SolutionText(),
             keep=solution_of,
             row_type=Solution,
             samples=config.samples,
