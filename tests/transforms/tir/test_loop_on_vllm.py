@@ -1,6 +1,8 @@
 """The loop on vLLM itself: calls are forced in every format; the model goes on behind results."""
 
 import asyncio
+import json
+import urllib.request
 from collections.abc import Sequence
 
 import pytest
@@ -9,6 +11,8 @@ from tests.transforms.tir.test_loop import Interpreter, Kept, Settings
 from transforms.chat_template import ChatTemplate
 from transforms.constraint import Constraint
 from transforms.engines.engine import Failure, Message, Reply, Sampling, Transport, Turn
+from transforms.engines.hold import held
+from transforms.engines.vllm import Vllm
 from transforms.seeding import digest
 from transforms.tir.cells import Cells
 from transforms.tir.formats import CODE_FORMATS
@@ -35,9 +39,6 @@ class Asked:
 @pytest.mark.parametrize("name", CODE_FORMATS)
 def test_each_prompt_begins_with_the_one_before(settings, served_model, name):
     """Byte for byte: the prompt, what the model wrote, and what it was shown; as the server saw."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(served_model.model)
     code_format = CODE_FORMATS[name]
     first, last = (escaped(part) for part in code_format.written("@").split("@"))
     held_to = Constraint("regex", f"Look: {first}print\\([0-9]{{1,3}}\\){last}")
@@ -64,12 +65,23 @@ def test_each_prompt_begins_with_the_one_before(settings, served_model, name):
         wrote = code_format.ended(asked.replies[number].text)
         result = code_format.result(f"ran {sandbox.ran[number]}", wrote)
         assert prompts[number + 1] == prompts[number] + wrote + result
-    assert [len(tokenizer.encode(prompt)) for prompt in prompts] == [
-        reply.prompt_tokens for reply in asked.replies
-    ]
+    counted = [reply.prompt_tokens for reply in asked.replies]
+    assert [tokens(settings, prompt) for prompt in prompts] == counted
     assert reply.text == prompts[2].removeprefix(prompts[0]) + code_format.ended(
         asked.replies[2].text
     )
+
+
+def tokens(settings: Vllm, prompt: str) -> int:
+    """How many the server makes of a text."""
+    body = {"model": settings.model, "prompt": prompt, "add_special_tokens": False}
+    request = urllib.request.Request(
+        f"{held(settings.kept(), '').url}/tokenize",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)["count"]
 
 
 def arguments_of(name: str) -> dict[str, object]:
