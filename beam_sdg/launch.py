@@ -118,11 +118,13 @@ class Launch:
                 lacks its key or its program.
             RunError: likewise, where there is no sandbox for code that a model may write.
         """
-        asked = [stage.ask for stage in self.run.stages if not only or stage.name in only]
-        for ask in filter(None, asked if self.run.in_process else ()):
-            ask.engine.open()  # connects to nothing yet
-            if ask.python is not None:
-                require(ask.python.sandbox)
+        for stage in self.run.stages:
+            if not self.run.in_process or (only and stage.name not in only):
+                continue
+            if stage.engine is not None:
+                stage.engine.open()  # connects to nothing yet
+            if stage.ask is not None and stage.ask.python is not None:
+                require(stage.ask.python.sandbox)
         with Panel(progress, self.models).shown() as panel:
             return self.run.execute(panel, only)
 

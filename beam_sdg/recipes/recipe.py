@@ -168,7 +168,7 @@ def stages_of(recipe: Recipe, config: RecipeConfig, context: Context) -> list[St
         UsageError: settings were given for a stage that asks no model.
     """
     stages = list(recipe.stages(config, context))
-    asked = [stage.name for stage in stages if stage.ask is not None]
+    asked = [stage.name for stage in stages if stage.engine is not None]
     for name in context.stage_settings:
         if name not in asked:
             raise UsageError(

@@ -1,6 +1,6 @@
 """Tool-integrated reasoning: solve problems with Python, and keep the solutions that use it well.
 
-    problems ─ solution ─ filter ─ export
+    problems ─ solution ─ filter ─ filter_fragments ─ export
 
 The loop, the filters and their names are those of NVIDIA's OpenMathReasoning.
 """
@@ -16,9 +16,17 @@ from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.runs import Stage
 from beam_sdg.sources import Source
 from transforms.engines.completions import TOOL_CALLS
-from transforms.records import Call, Origin, Solution, ToolUse
+from transforms.records import (
+    Call,
+    InsightfulSolution,
+    JudgedFragment,
+    Origin,
+    Solution,
+    ToolUse,
+)
 from transforms.tir.filters import FilterTir, TirFilters
 from transforms.tir.formats import CODE_FORMATS, GPT_OSS
+from transforms.tir.insight import LABELS, InsightSettings, KeepInsightful
 from transforms.tir.solve import PROMPT, SolutionText, solution_of, variables_of
 
 _TAGGED = tuple(name for name in CODE_FORMATS if name != GPT_OSS)
@@ -57,6 +65,14 @@ class TirConfig(PythonConfig):
     cut_after_final_box: bool = pydantic.Field(
         True, description="end a solution where its final answer ends"
     )
+    judge_fragments: bool = pydantic.Field(
+        False, description="keep only solutions in which a call finds out something that matters"
+    )
+    votes: int = pydantic.Field(8, ge=1, description="votes of each judgement of a fragment")
+    quorum: int = pydantic.Field(5, ge=1, description="votes of it that must be readable")
+    window: int = pydantic.Field(
+        1500, ge=0, description="characters on either side of a call that judges are shown"
+    )
     into: str = pydantic.Field(
         "", description=f"rewrite the calls in another format: {', '.join(_TAGGED)}"
     )
@@ -72,6 +88,7 @@ class TirConfig(PythonConfig):
     def _can_be_rewritten(self) -> "TirConfig":
         if self.into and self.code_format not in (*_TAGGED, TOOL_CALLS):
             raise ValueError(f"calls of {self.code_format} are messages: drop --into {self.into}")
+        InsightSettings(votes=self.votes, quorum=self.quorum)
         return self
 
     def expected_rows(self) -> int:
@@ -101,6 +118,7 @@ class TirProvenance:
     problem: Origin
     calls: tuple[Call, ...]
     tool_use: ToolUse
+    fragments: tuple[JudgedFragment, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -144,12 +162,48 @@ def stages(config: TirConfig, context: Context) -> list[Stage]:
             settings={"code_format": written_as, "into": config.into, **filters.model_dump()},
             inputs=("solution",),
         ),
-        context.export("filter", example_of, TirExample),
+        *([_judged(config, context, written_as)] if config.judge_fragments else ()),
+        context.export(
+            "filter_fragments" if config.judge_fragments else "filter", example_of, TirExample
+        ),
     ]
 
 
-def example_of(solution: Solution) -> TirExample:
+def _judged(config: TirConfig, context: Context, written_as: str) -> Stage:
+    """The stage that shows fragments of the solutions to judges."""
+    judge = "filter_fragments"
+    models = context.models_of(judge)
+    settings = InsightSettings(window=config.window, votes=config.votes, quorum=config.quorum)
+    sampling = models.sampling()
+    if sampling.temperature is None:  # as published
+        sampling = sampling.model_copy(update={"temperature": 0.7})
+    verb = KeepInsightful(
+        stage=judge,
+        code_format=CODE_FORMATS[config.into or written_as],
+        engine=context.engine_of(judge),
+        store=context.store,
+        seed=context.seed,
+        settings=settings,
+        sampling=sampling,
+        prompt_folders=context.prompt_folders,
+    )
+    return Stage(
+        name=judge,
+        transform=verb,
+        row_type=InsightfulSolution,
+        settings={
+            **settings.model_dump(),
+            "engine": verb.engine.identity(),
+            "asks": [verb.ask(question).settings() for question in LABELS],
+        },
+        inputs=("filter",),
+    )
+
+
+def example_of(row: Solution | InsightfulSolution) -> TirExample:
     """The finished row of a solution."""
+    fragments = row.fragments if isinstance(row, InsightfulSolution) else ()
+    solution = row.solution if isinstance(row, InsightfulSolution) else row
     problem = solution.problem
     assert solution.tool_use is not None
     origin = Origin(problem.id, problem.source, problem.source_id, problem.licence, problem.extra)
@@ -158,7 +212,7 @@ def example_of(solution: Solution) -> TirExample:
         generated_solution=solution.text,
         predicted_answer=solution.predicted_answer,
         id=solution.id,
-        provenance=TirProvenance(origin, solution.calls, solution.tool_use),
+        provenance=TirProvenance(origin, solution.calls, solution.tool_use, fragments),
     )
 
 

@@ -33,14 +33,21 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def planned_fault(problem: str, sample: int, run_seed: int = 0) -> str:
-    """What the rehearsal plants into a sample."""
+def planned(row_id: str) -> Any:
+    """The rehearsal's plan of a sample."""
+    problem, _, sample = row_id.rpartition("-") if "-" in row_id else (row_id, "", "0")
     path = ROOT / "prompts" / "tir" / "solution.py"
     spec = importlib.util.spec_from_file_location("planned", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    seed = seeding.sampling_seed(run_seed, "solution", problem, sample)
-    return module.fault_of(seeding.stream("rehearsal", 0, "tir/solution", seed))
+    seed = seeding.sampling_seed(0, "solution", problem, int(sample))
+    return module.plan_of(seeding.stream("rehearsal", 0, "tir/solution", seed))
+
+
+def expected(plan: Any) -> str:
+    """The reason for which a sample with this plan is lost, or ""."""
+    lost = {"trivial": "not_significant", "verification": "not_novel"}
+    return plan.fault or lost.get(plan.worth, "")
 
 
 def printed(blocks: list) -> list[str]:
@@ -62,20 +69,19 @@ def sides(output: Path) -> tuple[dict[str, dict], dict[str, dict]]:
 
 
 def test_gsm8k_comes_out_as_planned(docker, data, beam_sdg_command, tmp_path):
-    """200 problems: each is kept or rejected for the planted reason, with the sandbox's outputs."""
+    """200 problems: kept or rejected as planned, by filters and judges; outputs are real."""
     output = tmp_path / "out"
     done = beam_sdg_command(
         "tir", f"--output={output}", f"--problems={data / 'gsm8k' / 'test.jsonl'}",
-        "--column=question", "--num_records=200", "--samples=1", "--too_many_code_blocks=2", *DENSE,
+        "--column=question", "--num_records=200", "--samples=1", "--too_many_code_blocks=2",
+        "--judge_fragments", *DENSE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     kept, rejected = sides(output)
     assert len(kept) + len(rejected) == 200
-    for row in kept.values():
-        assert planned_fault(row["id"], 0) == "", row
-    for row in rejected.values():
-        assert planned_fault(row["id"], 0) == row["reason"], row
-    assert len({row["reason"] for row in rejected.values()}) == 6
+    for row in (*kept.values(), *rejected.values()):
+        assert expected(planned(row["id"])) == row.get("reason", ""), row
+    assert len({row["reason"] for row in rejected.values()}) == 8
     texts = [row["generated_solution"] for row in kept.values()]
     texts += [json.loads(row["row"])["text"] for row in rejected.values()]
     blocks = 0
@@ -102,8 +108,7 @@ def test_every_format_makes_the_same_dataset(local_run, tmp_path, code_format):
     )
     assert len(kept) + len(rejected) == 60
     for row in (*kept.values(), *rejected.values()):
-        problem, _, sample = row["id"].rpartition("-")
-        fault = planned_fault(problem, int(sample))
+        fault = planned(row["id"]).fault
         assert row.get("reason", "") == ("" if fault == "too_many_code_blocks" else fault), row
 
 
