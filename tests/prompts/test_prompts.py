@@ -27,9 +27,12 @@ from prompts import HERE, PromptError, rehearsal, render, source_hash, tagged
 from transforms.ask import Ask
 from transforms.codec import canonical_json
 from transforms.cross_breed import COMBINATION_TYPES
+from transforms.engines.completions import TOOL_CALLS
 from transforms.reading import Choice, Fault
 from transforms.records import Answered, Call, CrossBreed, Pair, Problem
+from transforms.tir.formats import CODE_FORMATS
 from transforms.tir.insight import LABELS
+from transforms.tir.solve import PROMPT as SOLUTION
 
 NAMES = sorted(
     str(path.relative_to(HERE).with_suffix(""))
@@ -39,9 +42,13 @@ NAMES = sorted(
 FURTHER_TURNS = {"correction"}
 OF_INFINIBYTE = {name for name in NAMES if name.startswith("infinibyte/")}
 JUDGES = [f"tir/{question}" for question in LABELS]
-RENDERED = {name.replace("/", "-") for name in set(NAMES) - OF_INFINIBYTE} | {
+WITH_TOOLS = [*CODE_FORMATS, TOOL_CALLS]
+RENDERED = {name.replace("/", "-") for name in {*NAMES} - OF_INFINIBYTE - {SOLUTION}} | {
     f"{name.replace('/', '-')}-{kind}"
-    for name, kind in itertools.product(OF_INFINIBYTE, COMBINATION_TYPES)
+    for name, kind in [
+        *itertools.product(OF_INFINIBYTE, COMBINATION_TYPES),
+        *itertools.product([SOLUTION], WITH_TOOLS),
+    ]
 }
 GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"
 CONTEXT = Context()
@@ -113,6 +120,9 @@ def rendered_prompts() -> dict[str, str]:
     texts = {"correction": shown(render("correction", {"fault": "difficulty: is missing"}))}
     for judge in JUDGES:
         texts[judge.replace("/", "-")] = shown(render(judge, {"fragment": FRAGMENT}))
+    for code_format in WITH_TOOLS:
+        variables = {"problem": TEXT_B, "code_format": code_format, "max_executions": 8}
+        texts[f"tir-solution-{code_format}"] = shown(render(SOLUTION, variables))
     for kind in COMBINATION_TYPES:
         for ask, record, _ in rehearsed(record_of(kind), seed=0):
             name = f"{ask.prompt.replace('/', '-')}-{kind}"
