@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from beam_sdg.preview import dry_run, preview
 from beam_sdg.publish import read_manifest
 from beam_sdg.recipes import RECIPES, recipe_of
 from beam_sdg.report import gather, print_report
+from beam_sdg.sandboxes import sandbox
 from beam_sdg.trace import print_way, way_of
 from beam_sdg.version import __version__
 from prompts import PromptError
+from sandbox import SandboxError
 from transforms.errors import RunError, SdgError, UsageError
 
 USAGE = """\
@@ -29,6 +32,7 @@ usage: beam-sdg RECIPE [--flag=value …]           make a dataset (RECIPE --hel
        beam-sdg report DIR                        what came out of a run and what was lost
        beam-sdg recipes                           the recipes there are
        beam-sdg model check MODEL [--flag=value]  a model, looked at before vLLM serves it
+       beam-sdg sandbox build|doctor|attack|clean where code that models write is run
 
 RECIPE is a name or the path of a Python file that holds one. With --debug, a command shows
 tracebacks and logs.
@@ -45,16 +49,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = rich.console.Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     logging.basicConfig(
         level=logging.INFO if debug else logging.CRITICAL, format="%(message)s", force=True
     )
     try:
         _command(arguments, console)
-    except (SdgError, PromptError) as error:
+    except (SdgError, PromptError, SandboxError) as error:
         if debug:
             raise
         _say(" ".join(str(error).split()))
-        return error.exit_code if isinstance(error, SdgError) else UsageError.exit_code
+        if isinstance(error, SdgError):
+            return error.exit_code
+        return RunError.exit_code if isinstance(error, SandboxError) else UsageError.exit_code
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -166,5 +173,6 @@ COMMANDS: Mapping[str, Command] = {
     "preview": _preview,
     "recipes": _recipes,
     "report": _report,
+    "sandbox": sandbox,
     "show": _show,
 }

@@ -35,6 +35,7 @@ from transforms.engines.store import AnswerStore
 from transforms.engines.vllm import Vllm
 from transforms.errors import RunError, UsageError
 from transforms.seeding import digest
+from transforms.tir.cells import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +116,15 @@ class Launch:
         Raises:
             EngineDown: before anything is read, where an engine that is asked from this process
                 lacks its key or its program.
+            RunError: likewise, where there is no sandbox for code that a model may write.
         """
         for stage in self.run.stages:
-            if self.run.in_process and stage.engine and (not only or stage.name in only):
+            if not self.run.in_process or (only and stage.name not in only):
+                continue
+            if stage.engine is not None:
                 stage.engine.open()  # connects to nothing yet
+            if stage.ask is not None and stage.ask.python is not None:
+                require(stage.ask.python.sandbox)
         with Panel(progress, self.models).shown() as panel:
             return self.run.execute(panel, only)
 

@@ -108,8 +108,8 @@ class Stage:
 
     @property
     def engine(self) -> Engine | None:
-        """Where it asks."""
-        return self.ask.engine if self.ask else None
+        """Where it asks, itself or within its transform."""
+        return getattr(self.transform, "engine", None)
 
     @property
     def row_by_row(self) -> bool:

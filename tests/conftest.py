@@ -9,6 +9,7 @@ A test that needs something a machine may lack asks for it by fixture and is ski
     datasets   the library that trainers read datasets with, and the hub's client
     vllm       vLLM, for a GPU or for the CPU, and what makes a tiny model for it
     worker-image    root, debootstrap and namespaces, to install a worker in a bare Debian
+    docker     a Docker engine, which root may have to start, and what makes the sandbox's image
 """
 
 import dataclasses
@@ -19,12 +20,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
+from sandbox import engine
+from sandbox.build import DEBIAN, build
+from sandbox.contract import SandboxDown
+from sandbox.docker import IMAGE
+from transforms.engines import hold as hold_module
 from transforms.engines.hold import end_engines, held
 from transforms.engines.vllm import Vllm
 
@@ -77,6 +84,44 @@ def debootstrap(network: None) -> str:
         lacking("worker-image", "no namespaces can be made here")
     found = shutil.which("debootstrap")
     return found or lacking("worker-image", "debootstrap is not installed")
+
+
+@pytest.fixture(scope="session")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A client of a Docker engine that has the sandbox's image; the engine may be ours."""
+    if importlib.util.find_spec("docker.errors") is None:
+        lacking("docker", "the docker package is not installed")
+    dockerd = None
+    try:
+        client = _docker_client()
+        if client is None and os.geteuid() == 0 and shutil.which("dockerd"):
+            log = (tmp_path_factory.mktemp("dockerd") / "log").open("w")
+            dockerd = subprocess.Popen(["dockerd"], stdout=log, stderr=subprocess.STDOUT)
+            deadline = time.monotonic() + 60
+            while client is None and dockerd.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.5)
+                client = _docker_client()
+        if client is None:
+            lacking("docker", "no Docker engine answers, and none can be started")
+        labels = engine.labels_of(client, IMAGE)
+        if (labels or {}).get(engine.CODE_LABEL) != engine.supervisor_version():
+            try:
+                build(client, IMAGE, DEBIAN if labels is None else IMAGE, lambda text: None)
+            except SandboxDown as error:
+                lacking("docker", str(error))
+        yield client
+        client.close()
+    finally:
+        if dockerd is not None:
+            dockerd.terminate()
+            dockerd.wait(60)
+
+
+def _docker_client() -> Any:
+    try:
+        return engine.connect(engine.Address.of("", ""), timeout_s=3600)
+    except SandboxDown:
+        return None
 
 
 @pytest.fixture(scope="session")
@@ -195,6 +240,17 @@ def served_model(
         patch.setattr("tempfile.tempdir", None)
         held(served.settings().kept(), gpus="")
     yield served
+    end_engines()
+
+
+@pytest.fixture
+def settings(served_model, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vllm]:
+    """The engine of the session, as this process has it."""
+    for name, value in served_model.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(hold_module, "_holds", {})
+    yield served_model.settings()
     end_engines()
 
 

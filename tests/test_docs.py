@@ -17,7 +17,7 @@ MODULES = {
     for package in PACKAGES
     for path in sorted((ROOT / package).rglob("*.py"))
 }
-ERRORS = {"SdgError", "PromptError"}
+ERRORS = {"SdgError", "PromptError", "SandboxError"}
 WORDS = re.compile(r"[a-z]{2,}", re.IGNORECASE)
 
 

@@ -15,6 +15,7 @@ from transforms.outcome import Outcome
 from transforms.reading import Reader
 from transforms.records import Answered, Reject
 from transforms.run_inference import RunInference
+from transforms.tir.python_tool import PythonTool
 
 WHOLE_SLICE = 1 << 20
 
@@ -45,6 +46,8 @@ class Ask(beam.PTransform):
         samples: answers wanted per record.
         corrections: further turns after an answer that cannot be used.
         window: the most records an engine works through at once; in process, all of a slice.
+        python: what the model may call while it answers: then an answer is its whole solution,
+            calls and results included, and none is corrected.
     """
 
     name: str
@@ -61,10 +64,13 @@ class Ask(beam.PTransform):
     corrections: int = 1
     window: int = WHOLE_SLICE
     prompt_folders: tuple[str, ...] = ()
+    python: PythonTool | None = None
 
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ValueError(f"samples must be 1 or more, not {self.samples}")
+        if self.python is not None:
+            self.corrections = 0
 
     def expand(self, records: beam.PCollection) -> Outcome:
         return (records | "Ask" >> AskInTurn((self,)))[0]
@@ -84,6 +90,7 @@ class Ask(beam.PTransform):
             corrections=self.corrections,
             seed=self.seed,
             store=self.store,
+            python=self.python,
         )
 
     def settings(self) -> dict[str, Any]:
@@ -97,6 +104,7 @@ class Ask(beam.PTransform):
             "samples": self.samples,
             "corrections": self.corrections,
             "constraint": constraint and dataclasses.astuple(constraint),
+            **({"python": self.python.settings()} if self.python else {}),
         }
 
 

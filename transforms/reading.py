@@ -92,9 +92,12 @@ class Choice:
 
     Args:
         options: the words; no two of them differ in case alone.
+        reasons: whether the model is to reason before it answers: then engines that can hold an
+            answer to the options must not, since nothing else would fit into it.
     """
 
     options: tuple[str, ...]
+    reasons: bool = False
 
     def __post_init__(self) -> None:
         if len({_bare(option) for option in self.options}) < max(2, len(self.options)):
@@ -113,9 +116,9 @@ class Choice:
         shown = " ".join(line.split())[:80]
         return Fault("malformed_answer", f"{shown!r} is none of: {', '.join(self.options)}")
 
-    def constraint(self) -> Constraint:
-        """The options."""
-        return Constraint("choice", list(self.options))
+    def constraint(self) -> Constraint | None:
+        """The options; None of an answer with reasoning before it."""
+        return None if self.reasons else Constraint("choice", list(self.options))
 
 
 @dataclasses.dataclass(frozen=True)

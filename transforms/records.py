@@ -80,8 +80,10 @@ class Reject:
 class Call:
     """How a model was asked for a value: the provenance of one answer.
 
-    `sampling` is canonical JSON; `sample` counts a record's answers from 0; `keys` are those of
-    the conversation's turns in the answer store; token counts sum over them.
+    `sampling` is canonical JSON; `sample` counts a record's answers from 0; `turns` counts the
+    answers of the conversation, of which all but the last were corrected, and `keys` are those of
+    its requests in the answer store: of a solution with Python, one for each of its rounds. Token
+    counts sum over them.
     """
 
     ask: str
@@ -98,6 +100,30 @@ class Call:
     completion_tokens: int
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ToolUse:
+    """How a model used Python on its way to one answer.
+
+    `rounds` are its turns, and `executions` what the sandbox was asked; of these `errors` raised,
+    `timeouts` ran out of time, and `state_losses` cost the session its variables. At most
+    `max_executions` were allowed; None is any number. Of the tokens that the sample's budget counts
+    `completion_tokens` are the model's, and `result_tokens` those of results. `ended` says why it
+    was over: `answer`, where the model had come to its end; `executions`, where it went on calling
+    with none left; `budget`, where its tokens were used up.
+    """
+
+    code_format: str
+    max_executions: int | None
+    rounds: int
+    executions: int
+    errors: int
+    timeouts: int
+    state_losses: int
+    completion_tokens: int
+    result_tokens: int
+    ended: str
+
+
 class TokenLogprob(NamedTuple):
     """A token of an answer, its log probability, and those of the likeliest tokens in its place."""
 
@@ -112,7 +138,7 @@ class Answered(Generic[R, V]):
 
     `id` is what the record made of it must have: the record's own, or where it was asked about
     several times, that of the sample. `logprobs` are those of the answer's tokens, if the sampling
-    asked for them.
+    asked for them; `tool_use` is there if the ask had tools.
     """
 
     id: str
@@ -120,6 +146,82 @@ class Answered(Generic[R, V]):
     value: V
     call: Call
     logprobs: tuple[TokenLogprob, ...] = ()
+    tool_use: ToolUse | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Solution:
+    """One solution of a problem; of several samples the k-th has the id `PROBLEM-k`.
+
+    `text` is all that the model wrote, its reasoning included, and where it used Python, the
+    results that it was shown. `predicted_answer` is its final answer; None where it has none.
+    """
+
+    id: str
+    problem: Problem
+    text: str
+    predicted_answer: str | None
+    calls: tuple[Call, ...]
+    tool_use: ToolUse | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fragment:
+    """A call to Python in a solution: the call, its result and some of the text around them.
+
+    `id` is that of the solution and the number, from 0 among the `total` fragments that it has.
+    """
+
+    id: str
+    solution_id: str
+    number: int
+    total: int
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Vote:
+    """One sample's answer to a question about a fragment.
+
+    `label` is None where the answer cannot be used; then `fault` is the reason of its reject.
+    """
+
+    question: str
+    sample: int
+    label: str | None
+    fault: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FragmentVote:
+    """A vote on its way to its fragment, and how the model was asked for it."""
+
+    id: str
+    fragment_id: str
+    vote: Vote
+    call: Call
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JudgedFragment:
+    """What the votes make of a fragment; None where too few of them can be read."""
+
+    id: str
+    is_novel: bool | None
+    significance: str | None
+    votes: tuple[Vote, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InsightfulSolution:
+    """A solution whose code adds something to it, and the judgements that say so.
+
+    The calls of the votes are among those of the solution.
+    """
+
+    id: str
+    solution: Solution
+    fragments: tuple[JudgedFragment, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,29 +1,26 @@
-"""The chat template: whether there is one, what it takes, and whether its turns end as the model's.
+"""The chat template: whether there is one, what it takes, and if its turns end as the model's."""
 
-A template is code that came with the model. It is rendered in Jinja's immutable sandbox, set up as
-Transformers does, and so as vLLM will render it.
-"""
-
-import dataclasses
 import datetime
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import jinja2
-import jinja2.ext
-import jinja2.meta
-import jinja2.nodes
-import jinja2.parser
-import jinja2.sandbox
 
 from beam_sdg.model_check.finding import Finding
 from beam_sdg.model_check.formats import check_formats
 from beam_sdg.model_check.model import Model, whole_number
 from beam_sdg.model_check.vllm_names import VllmNames
+from transforms.chat_template import (
+    TEMPLATE_FAULTS,
+    ChatTemplate,
+    find_template,
+    parsed,
+    special_tokens,
+    token_text,
+)
 
-_GIVEN = {"messages", "tools", "documents", "add_generation_prompt", "continue_final_message"}
 _SYSTEM, _USER, _ANSWER = "SYSTEM-MESSAGE", "USER-MESSAGE", "ASSISTANT-MESSAGE"
 _TOOL = "name_of_the_tool"
 _TOOLS = [
@@ -42,71 +39,6 @@ _TOOLS = [
 ]
 
 
-class _Generation(jinja2.ext.Extension):
-    """`{% generation %}`, which marks what a model has said, for training: here it does nothing."""
-
-    tags = {"generation"}  # noqa: RUF012
-
-    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class Template:
-    """A chat template that can be parsed.
-
-    where: the file, or the flag, that it is in.
-    reads: the variables that are neither messages nor special tokens.
-    """
-
-    where: str
-    text: str
-    tokens: Mapping[str, str]
-
-    @property
-    def reads(self) -> frozenset[str]:
-        known = _GIVEN | set(_ENVIRONMENT.globals)
-        names = jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(self.text)) - known
-        return frozenset(name for name in names if not name.endswith("_token"))
-
-    def render(self, *turns: tuple[str, str], **variables: Any) -> str:
-        """A conversation as the model gets it.
-
-        Raises:
-            jinja2.TemplateError, TypeError, ValueError, LookupError: the template's own.
-        """
-        messages = [{"role": role, "content": content} for role, content in turns]
-        given = {"tools": None, "documents": None, "add_generation_prompt": False, **variables}
-        return _ENVIRONMENT.from_string(self.text).render(messages=messages, **self.tokens, **given)
-
-
-_FAULTS = (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError)
-
-
-def _environment() -> jinja2.Environment:
-    def raise_exception(message: str) -> NoReturn:
-        raise jinja2.TemplateError(message)
-
-    def strftime_now(form: str) -> str:
-        return datetime.datetime.now().strftime(form)
-
-    def tojson(value: Any, indent: int | None = None, **_: Any) -> str:
-        return json.dumps(value, ensure_ascii=False, indent=indent)
-
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=["jinja2.ext.loopcontrols", _Generation],
-    )
-    environment.filters["tojson"] = tojson
-    environment.globals |= {"raise_exception": raise_exception, "strftime_now": strftime_now}
-    return environment
-
-
-_ENVIRONMENT = _environment()
-
-
 def check_template(model: Model, known: VllmNames | None) -> Iterator[Finding]:
     """Look for the template, render it, and say what it takes."""
     where, text = _found(model)
@@ -114,14 +46,15 @@ def check_template(model: Model, known: VllmNames | None) -> Iterator[Finding]:
         yield _without(model, where)
         return
     try:
-        _ENVIRONMENT.parse(text)
+        parsed(text)
     except jinja2.TemplateSyntaxError as error:
         yield Finding("wrong", "template", f"{where}, line {error.lineno}: {error.message}")
         return
-    template = Template(where, text, _tokens(model.tokenizer))
+    today = datetime.date.today().isoformat()
+    template = ChatTemplate(text, special_tokens(model.tokenizer), where, today)
     try:
-        template.render(("user", _USER), add_generation_prompt=True)
-    except _FAULTS as error:
+        template.rendered([("user", _USER)], add_generation_prompt=True)
+    except TEMPLATE_FAULTS as error:
         yield Finding("wrong", "template", f"{where} cannot render a user's message: {error}")
         return
     takes_tools = _shows(template, _TOOL, ("user", _USER), tools=_TOOLS)
@@ -138,23 +71,9 @@ def _found(model: Model) -> tuple[str, str]:
         if Path(given).is_file():
             return given, Path(given).read_text(encoding="utf-8")
         return ("--chat-template", given) if "{" in given else (given, "")
-    if "chat_template.jinja" in model.files.sizes:
-        return "chat_template.jinja", model.files.text("chat_template.jinja")
-    for name, content in (
-        ("tokenizer_config.json", model.tokenizer),
-        ("chat_template.json", model.documents.get("chat_template.json", {})),
-    ):
-        if text := _default(content.get("chat_template")):
-            return name, text
-    return "", ""
-
-
-def _default(written: object) -> str:
-    """A template; of several that have names, the one for chats without tools."""
-    if isinstance(written, list):
-        named = {one.get("name"): one.get("template") for one in written if isinstance(one, dict)}
-        written = named.get("default")
-    return written if isinstance(written, str) else ""
+    has_one = "chat_template.jinja" in model.files.sizes
+    jinja = model.files.text("chat_template.jinja") if has_one else None
+    return find_template(jinja, model.tokenizer, model.documents.get("chat_template.json", {}))
 
 
 def _without(model: Model, where: str) -> Finding:
@@ -167,40 +86,29 @@ def _without(model: Model, where: str) -> Finding:
     return Finding("warning", "template", text)
 
 
-def _tokens(tokenizer: Mapping[str, Any]) -> dict[str, str]:
-    """The special tokens that a template may read, such as bos_token."""
-    texts = {name: _content(value) for name, value in tokenizer.items() if name.endswith("_token")}
-    return {"bos_token": "", "eos_token": "", **{name: t for name, t in texts.items() if t}}
-
-
-def _content(token: object) -> str:
-    """A token's text: it is written as such, or with its properties."""
-    if isinstance(token, dict):
-        token = token.get("content")
-    return token if isinstance(token, str) else ""
-
-
-def _shows(template: Template, mark: str, *turns: tuple[str, str], **variables: Any) -> bool:
+def _shows(template: ChatTemplate, mark: str, *turns: tuple[str, str], **variables: Any) -> bool:
     try:
-        return mark in template.render(*turns, add_generation_prompt=True, **variables)
-    except _FAULTS:
+        return mark in template.rendered(turns, add_generation_prompt=True, **variables)
+    except TEMPLATE_FAULTS:
         return False
 
 
-def _system(template: Template) -> Finding:
+def _system(template: ChatTemplate) -> Finding:
     """Prompts have a system message, so a template that does without is a matter to know of."""
     try:
-        rendered = template.render(("system", _SYSTEM), ("user", _USER), add_generation_prompt=True)
-    except _FAULTS as error:
-        text = f"{template.where} refuses system messages, which our prompts have: {error}"
+        rendered = template.rendered(
+            [("system", _SYSTEM), ("user", _USER)], add_generation_prompt=True
+        )
+    except TEMPLATE_FAULTS as error:
+        text = f"{template.name} refuses system messages, which our prompts have: {error}"
         return Finding("warning", "template", " ".join(text.split()))
     if _SYSTEM not in rendered:
-        text = f"{template.where} leaves system messages out, which our prompts have"
+        text = f"{template.name} leaves system messages out, which our prompts have"
         return Finding("warning", "template", text)
-    return Finding("ok", "template", f"{template.where} takes system messages")
+    return Finding("ok", "template", f"{template.name} takes system messages")
 
 
-def _arguments(template: Template) -> Iterator[Finding]:
+def _arguments(template: ChatTemplate) -> Iterator[Finding]:
     """The variables that a run can set."""
     reads = template.reads
     if "reasoning_effort" in reads:
@@ -211,7 +119,7 @@ def _arguments(template: Template) -> Iterator[Finding]:
         yield Finding("ok", "arguments", text)
 
 
-def _turn_end(model: Model, template: Template) -> Iterator[Finding]:
+def _turn_end(model: Model, template: ChatTemplate) -> Iterator[Finding]:
     """What the template writes after an answer should be what ends the model's.
 
     Where it is not, the model writes the template's mark and goes on, up to the limit.
@@ -237,15 +145,15 @@ def _turn_end(model: Model, template: Template) -> Iterator[Finding]:
         yield Finding("warning", "end of turn", f"{text}: {mend}")
 
 
-def _after_an_answer(template: Template) -> str | None:
+def _after_an_answer(template: ChatTemplate) -> str | None:
     """What follows an answer: at the end of a chat, or if that is nothing, before the next turn."""
     turns = [("user", _USER), ("assistant", _ANSWER), ("user", _USER)]
     try:
         for count in (2, 3):
-            _, shown, after = template.render(*turns[:count]).rpartition(_ANSWER)
+            _, shown, after = template.rendered(turns[:count]).rpartition(_ANSWER)
             if shown and after.strip():
                 return after
-    except _FAULTS:
+    except TEMPLATE_FAULTS:
         return None
     return "" if shown else None
 
@@ -258,7 +166,7 @@ def _ends(model: Model) -> tuple[list[str], list[int]]:
     texts = _texts_of_tokens(model)
     known = [texts[number] for number in numbers if number in texts]
     unknown = [number for number in numbers if number is not None and number not in texts]
-    own = _content(model.tokenizer.get("eos_token"))
+    own = token_text(model.tokenizer.get("eos_token"))
     return list(dict.fromkeys(filter(None, [own, *known]))), unknown
 
 
@@ -267,11 +175,11 @@ def _texts_of_tokens(model: Model) -> dict[int | None, str]:
     added = model.tokenizer.get("added_tokens_decoder")
     texts: dict[int | None, str] = {}
     if isinstance(added, dict):
-        texts |= {int(number): _content(t) for number, t in added.items() if number.isdigit()}
+        texts |= {int(number): token_text(t) for number, t in added.items() if number.isdigit()}
     if model.files.is_local and "tokenizer.json" in model.files.sizes:
         try:
             tokens = json.loads(model.files.text("tokenizer.json"))["added_tokens"]
-            texts |= {whole_number(token["id"]): _content(token) for token in tokens}
+            texts |= {whole_number(token["id"]): token_text(token) for token in tokens}
         except (ValueError, LookupError, TypeError):
             return texts
     return texts

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from beam_sdg.recipes.infinibyte import INFINIBYTE
 from beam_sdg.recipes.recipe import Recipe
+from beam_sdg.recipes.tir import TIR
 from transforms.errors import UsageError
 
-RECIPES = {recipe.name: recipe for recipe in (INFINIBYTE,)}
+RECIPES = {recipe.name: recipe for recipe in (INFINIBYTE, TIR)}
 
 
 def recipe_of(name: str, also: Sequence[str] = ()) -> Recipe:

@@ -18,6 +18,7 @@ from transforms.errors import RowsLost, UsageError
 from transforms.export import ExportRows
 from transforms.reading import Reader
 from transforms.records import Answered, Problem
+from transforms.tir.python_tool import PythonTool
 
 C = TypeVar("C", bound="RecipeConfig")
 
@@ -115,12 +116,14 @@ class Context:
         check: Check | None = None,
         samples: int = 1,
         logprobs: int | None = None,
+        python: PythonTool | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Stage:
         """A stage that asks a model about every row of the stage `after`.
 
         The arguments are those of `Ask`; `row_type` is what `keep` makes; `logprobs` asks for the
-        log probabilities of that many likely tokens in each place; `settings` are what decides the
+        log probabilities of that many likely tokens in each place; `python` is what the model may
+        call; `settings` are what decides the
         rows and is not seen otherwise: what `variables`, `check` and `keep` know.
         """
         models = self.models_of(name)
@@ -137,6 +140,7 @@ class Context:
             store=self.store,
             seed=self.seed,
             prompt_folders=self.prompt_folders,
+            python=python,
         )
         return Stage(
             name=name,
@@ -164,7 +168,7 @@ def stages_of(recipe: Recipe, config: RecipeConfig, context: Context) -> list[St
         UsageError: settings were given for a stage that asks no model.
     """
     stages = list(recipe.stages(config, context))
-    asked = [stage.name for stage in stages if stage.ask is not None]
+    asked = [stage.name for stage in stages if stage.engine is not None]
     for name in context.stage_settings:
         if name not in asked:
             raise UsageError(

@@ -10,6 +10,9 @@ import functools
 import itertools
 import json
 import random
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +27,12 @@ from prompts import HERE, PromptError, rehearsal, render, source_hash, tagged
 from transforms.ask import Ask
 from transforms.codec import canonical_json
 from transforms.cross_breed import COMBINATION_TYPES
-from transforms.reading import Fault
+from transforms.engines.completions import TOOL_CALLS
+from transforms.reading import Choice, Fault
 from transforms.records import Answered, Call, CrossBreed, Pair, Problem
+from transforms.tir.formats import CODE_FORMATS
+from transforms.tir.insight import LABELS
+from transforms.tir.solve import PROMPT as SOLUTION
 
 NAMES = sorted(
     str(path.relative_to(HERE).with_suffix(""))
@@ -33,9 +40,15 @@ NAMES = sorted(
     if not path.name.startswith("_")
 )
 FURTHER_TURNS = {"correction"}
-RENDERED = FURTHER_TURNS | {
+OF_INFINIBYTE = {name for name in NAMES if name.startswith("infinibyte/")}
+JUDGES = [f"tir/{question}" for question in LABELS]
+WITH_TOOLS = [*CODE_FORMATS, TOOL_CALLS]
+RENDERED = {name.replace("/", "-") for name in {*NAMES} - OF_INFINIBYTE - {SOLUTION}} | {
     f"{name.replace('/', '-')}-{kind}"
-    for name, kind in itertools.product(set(NAMES) - FURTHER_TURNS, COMBINATION_TYPES)
+    for name, kind in [
+        *itertools.product(OF_INFINIBYTE, COMBINATION_TYPES),
+        *itertools.product([SOLUTION], WITH_TOOLS),
+    ]
 }
 GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"
 CONTEXT = Context()
@@ -59,6 +72,14 @@ Example:
 2"""
 TEXT_B = """A block of ice at 0 °C floats in 2 litres of water at 30 °C. Find the largest mass of
 ice, in grams, that melts completely; the latent heat is 334 J/g & nothing is lost."""
+FRAGMENT = """The sum has too many terms for a pencil.
+```python
+print(sum(n for n in range(1, 1000) if n % 7 == 3))
+```
+```output
+71500
+```
+"""
 CALL = Call("ask", "prompt", "0" * 16, "rehearsal", "{}", 0, 0, 1, ("k",), "stop", 1, 1)
 
 
@@ -97,6 +118,11 @@ def messages_of(ask: Ask, record: CrossBreed) -> list[dict[str, str]]:
 def rendered_prompts() -> dict[str, str]:
     """The text of every prompt, by the name of its golden file."""
     texts = {"correction": shown(render("correction", {"fault": "difficulty: is missing"}))}
+    for judge in JUDGES:
+        texts[judge.replace("/", "-")] = shown(render(judge, {"fragment": FRAGMENT}))
+    for code_format in WITH_TOOLS:
+        variables = {"problem": TEXT_B, "code_format": code_format, "max_executions": 8}
+        texts[f"tir-solution-{code_format}"] = shown(render(SOLUTION, variables))
     for kind in COMBINATION_TYPES:
         for ask, record, _ in rehearsed(record_of(kind), seed=0):
             name = f"{ask.prompt.replace('/', '-')}-{kind}"
@@ -167,6 +193,34 @@ def test_a_missing_variable_is_an_error_that_names_it(ask):
         fewer = {other: value for other, value in variables.items() if other != name}
         with pytest.raises(PromptError, match=f"{ask.prompt}.*'{name}'"):
             render(ask.prompt, fewer)
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_a_judge_of_fragments_is_shown_examples_that_its_reader_reads(judge):
+    """Every label is in an example, and answers are read with the reasoning before them."""
+    labels = LABELS[judge.removeprefix("tir/")]
+    reader = Choice(labels, reasons=True)
+    (_, system), (_, user) = render(judge, {"fragment": FRAGMENT})
+    examples = [part.rpartition("</fragment>")[2] for part in system.split("\nExample ")[1:]]
+    assert {reader.read(each) for each in examples} == set(labels)
+    assert len(examples) == {"tir/novelty": 4, "tir/significance": 5}[judge]
+    assert user.count(FRAGMENT) == 1
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    assert reader.read(rehearsal(judge)(messages, random.Random(0))) in labels
+    with pytest.raises(PromptError, match="'fragment'"):
+        render(judge, {})
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_the_outputs_in_a_judges_examples_are_those_of_their_code(judge):
+    """No example teaches a model to believe a wrong result."""
+    system = render(judge, {"fragment": FRAGMENT})[0][1]
+    shown_runs = re.findall(r"```python\n(.*?)```\n```output\n(.*?)```", system, re.DOTALL)
+    runs = [run for run in shown_runs if "sympy" not in run[0]]
+    assert len(shown_runs) - len(runs) == 1
+    for code, output in runs:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == (output, "")
 
 
 def test_a_correction_without_a_fault_is_an_error():

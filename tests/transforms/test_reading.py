@@ -426,6 +426,14 @@ def test_what_names_no_option_is_no_choice(text):
     assert "none of: yes, no" in fault.detail
 
 
+def test_a_choice_with_reasoning_is_read_alike_and_no_engine_is_held_to_it():
+    """Held to the options, a model could not say a word before them."""
+    reasoned = Choice(("yes", "no"), reasons=True)
+    assert reasoned.read("It holds for all n.\nVerdict: yes") == "yes"
+    assert reasoned.constraint() is None
+    assert Choice(("yes", "no")).constraint().kind == "choice"
+
+
 def test_options_must_differ():
     """By more than their case."""
     for options in (("yes",), ("yes", "Yes")):

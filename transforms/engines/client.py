@@ -40,11 +40,15 @@ class Client:
         return await self._transport.complete(turn)
 
     def run_window(
-        self, jobs: Sequence[Job[T]], note: Callable[[EngineUsage], object] = lambda usage: None
+        self,
+        jobs: Sequence[Job[T]],
+        note: Callable[[EngineUsage], object] = lambda usage: None,
+        around: Sequence[contextlib.AbstractAsyncContextManager[object]] = (),
     ) -> list[T]:
         """Run all jobs and return their results in order; blocks the calling thread.
 
-        `note` is called on the event loop with what an engine told of itself meanwhile.
+        `note` is called on the event loop with what an engine told of itself meanwhile; `around`
+        is entered there before the first job, and left after the last.
 
         Memory is that of the results: a job's coroutine is made when its turn comes.
 
@@ -52,7 +56,7 @@ class Client:
             Whatever a job raised first; the others are cancelled.
         """
         future = asyncio.run_coroutine_threadsafe(
-            _observed(self._transport.meter(), jobs, self._workers, note), _event_loop()
+            _surrounded(self._transport.meter(), jobs, self._workers, note, around), _event_loop()
         )
         try:
             return future.result()
@@ -65,10 +69,18 @@ def _close(transport: Transport) -> None:
     asyncio.run_coroutine_threadsafe(transport.close(), _event_loop())
 
 
-async def _observed(
-    meter: Meter | None, jobs: Sequence[Job[T]], workers: int, note: Callable[[EngineUsage], object]
+async def _surrounded(
+    meter: Meter | None,
+    jobs: Sequence[Job[T]],
+    workers: int,
+    note: Callable[[EngineUsage], object],
+    around: Sequence[contextlib.AbstractAsyncContextManager[object]],
 ) -> list[T]:
-    async with meter.window(note) if meter is not None else contextlib.nullcontext():
+    async with contextlib.AsyncExitStack() as stack:
+        for manager in around:
+            await stack.enter_async_context(manager)
+        if meter is not None:
+            await stack.enter_async_context(meter.window(note))
         return await _run_window(jobs, workers)
 
 

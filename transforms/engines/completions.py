@@ -1,14 +1,39 @@
 """The completions format, of chats and of plain text: what is sent, and what comes back."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from transforms.engines.engine import Reply, Turn
+from transforms.engines.engine import Message, Reply, ToolCall, Turn
 from transforms.records import TokenLogprob
 
 Api = Literal["chat", "text"]
 PATHS: dict[Api, str] = {"chat": "/chat/completions", "text": "/completions"}
 _OURS = ("adapter", "fit_context", "logprobs")
+_OF_CHATS = ("chat_template_kwargs", "reasoning_effort")
+# What a chat is offered where the model calls Python as a tool.
+TOOL_CALLS, PYTHON = "tool-calls", "python"
+_TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": PYTHON,
+            "description": "Runs Python and gives back what it prints, and the value of its last "
+            "expression. Variables are kept from call to call.",
+            "parameters": {
+                "type": "object",
+                "properties": {"code": {"type": "string", "description": "the code"}},
+                "required": ["code"],
+                "additionalProperties": False,
+            },
+        },
+    }
+]
+
+
+def api_of(turn: Turn, api: Api) -> Api:
+    """What a turn is sent to: text that is rendered here is completed as such."""
+    return api if turn.rendered is None else "text"
 
 
 def body_of(model: str, turn: Turn, api: Api = "chat") -> dict[str, Any]:
@@ -16,7 +41,7 @@ def body_of(model: str, turn: Turn, api: Api = "chat") -> dict[str, Any]:
 
     As plain text, the messages are sent one below the other, for the model to go on.
     """
-    sampling = turn.sampling
+    sampling, api = turn.sampling, api_of(turn, api)
     chosen = {name: value for name, value in sampling.chosen().items() if name not in _OURS}
     body: dict[str, Any] = {"model": sampling.adapter or model, **_prompt(turn, api)}
     body |= {"seed": turn.seed, **chosen}
@@ -24,6 +49,13 @@ def body_of(model: str, turn: Turn, api: Api = "chat") -> dict[str, Any]:
         body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
     elif sampling.logprobs is not None:
         body["logprobs"] = sampling.logprobs
+    if turn.rendered is not None:
+        for name in _OF_CHATS:  # they are in the text
+            body.pop(name, None)
+        body |= {"add_special_tokens": False, "include_stop_str_in_output": True}
+        body |= {"skip_special_tokens": False} if turn.raw else {}
+    if turn.code_format == TOOL_CALLS:
+        body["tools"] = _TOOLS
     held_to = turn.constraint
     if held_to is not None and held_to.kind == "json_schema":
         body["response_format"] = {
@@ -36,17 +68,34 @@ def body_of(model: str, turn: Turn, api: Api = "chat") -> dict[str, Any]:
 
 
 def _prompt(turn: Turn, api: Api) -> dict[str, Any]:
+    if turn.rendered is not None:
+        return {"prompt": turn.rendered}
     if api == "text":
         return {"prompt": "\n\n".join(message.content for message in turn.messages)}
-    messages = [{"role": message.role, "content": message.content} for message in turn.messages]
-    return {"messages": messages}
+    return {"messages": [_message(message) for message in turn.messages]}
 
 
-def reply_of(content: bytes) -> Reply:
+def _message(message: Message) -> dict[str, Any]:
+    body: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.calls:
+        body["tool_calls"] = [
+            {"id": call.id, "type": "function",
+             "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.calls
+        ]  # fmt: skip
+    if message.reasoning:
+        body["reasoning_content"] = message.reasoning
+    if message.call_id:
+        body["tool_call_id"] = message.call_id
+    return body
+
+
+def reply_of(content: bytes, verbatim: bool = False) -> Reply:
     """The reply in a response's body.
 
     A model's refusal becomes a `Reply` whose finish_reason is "refusal" and whose text is the
-    refusal. Reasoning is taken from its own field or from think tags.
+    refusal. Reasoning is taken from its own field or from think tags; `verbatim`, the text is left
+    as it is, to be gone on with.
 
     Raises:
         ValueError: it is no completion.
@@ -57,7 +106,7 @@ def reply_of(content: bytes) -> Reply:
         message = {"content": choice["text"]} if "text" in choice else choice["message"]
         apart = _text_of(message.get("reasoning_content")) or _text_of(message.get("reasoning"))
         text = _text_of(message.get("content"))
-        text, reasoning = (text, apart) if apart else _split_reasoning(text)
+        text, reasoning = (text, apart) if apart or verbatim else _split_reasoning(text)
         refusal = "" if text else str(message.get("refusal") or "")
         return Reply(
             text=text or refusal,
@@ -68,6 +117,7 @@ def reply_of(content: bytes) -> Reply:
             cached_tokens=_detailed(usage, "prompt_tokens_details", "cached_tokens"),
             reasoning_tokens=_detailed(usage, "completion_tokens_details", "reasoning_tokens"),
             logprobs=_logprobs(choice.get("logprobs") or {}),
+            calls=_calls(message.get("tool_calls") or ()),
         )
     except (
         ValueError,
@@ -102,6 +152,17 @@ def _logprobs(told: dict[str, Any]) -> tuple[TokenLogprob, ...]:
             tuple((other["token"], other["logprob"]) for other in drawn.get("top_logprobs") or ()),
         )
         for drawn in told.get("content") or ()
+    )
+
+
+def _calls(told: Sequence[dict[str, Any]]) -> tuple[ToolCall, ...]:
+    return tuple(
+        ToolCall(
+            _text_of(call.get("id")) or f"call-{number}",
+            _text_of(call["function"]["name"]),
+            _text_of(call["function"].get("arguments")),
+        )
+        for number, call in enumerate(told)
     )
 
 

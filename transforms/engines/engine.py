@@ -1,7 +1,8 @@
 """What an engine is: settings that travel, and the transport that they open on a worker."""
 
 import dataclasses
-from typing import Any, Protocol
+import itertools
+from typing import Any, NamedTuple, Protocol
 
 import pydantic
 
@@ -46,12 +47,27 @@ class Sampling(pydantic.BaseModel, frozen=True, extra="forbid"):
         return self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
 
+class ToolCall(NamedTuple):
+    """A call of a tool in a chat: its id, the tool's name, and the arguments as they came."""
+
+    id: str
+    name: str
+    arguments: str
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation; `role` is system, user or assistant."""
+    """One message of a conversation; `role` is system, user, assistant or tool.
+
+    An assistant's may hold calls, and the reasoning that led to them; a tool's answers the call
+    with the id `call_id`.
+    """
 
     role: str
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    call_id: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,6 +76,10 @@ class Turn:
 
     `key` names the answer in the store: a hash of all that decides it. `constraint` is what the
     answer is held to, if anything.
+
+    code_format: how calls to Python are written, in a solution with tools; "" in all others.
+    rendered: the conversation as one text, to be completed as it is; None for a chat.
+    raw: whether the answer's special tokens are part of its text.
     """
 
     key: str
@@ -68,6 +88,16 @@ class Turn:
     sampling: Sampling
     seed: int
     constraint: Constraint | None
+    code_format: str = ""
+    rendered: str | None = None
+    raw: bool = False
+
+    @property
+    def opening(self) -> tuple[Message, ...]:
+        """What was said before the model's first word: the same in all turns of a prompt."""
+        return tuple(
+            itertools.takewhile(lambda message: message.role != "assistant", self.messages)
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,7 +108,7 @@ class Reply:
     says why the model would not answer. With length, `text` may be empty: then all tokens went
     into the reasoning. Of the prompt's tokens `cached_tokens` were there from an earlier request,
     and of the completion's `reasoning_tokens` are reasoning, where the server says so. `logprobs`
-    are there if the sampling asked for them.
+    are there if the sampling asked for them, and `calls` if the model called tools of a chat.
     """
 
     text: str
@@ -89,19 +119,21 @@ class Reply:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     logprobs: tuple[TokenLogprob, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
 
 
 FAILURES = frozenset(
     {
         *("request_refused", "prompt_too_long"),
         *("server_error", "connection_failed", "timed_out", "bad_response"),
+        "sandbox_failed",
     }
 )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Failure:
-    """An engine's refusal of one request, after all retries: that element's reject.
+    """An engine's refusal of one request, or a sandbox's, after all retries: its element's reject.
 
     `reason` is one of `FAILURES`.
     """

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import prompts
+from sandbox import Execution
 from transforms.codec import canonical_json, to_json
 from transforms.engines.client import Client, shared_client
 from transforms.engines.engine import Engine, Failure, Message, Reply, Sampling, Turn
@@ -23,9 +24,12 @@ from transforms.engines.store import AnswerStore, Window, shard_of
 from transforms.engines.usage import EngineUsage
 from transforms.errors import EngineDown, RunError
 from transforms.reading import Fault, Reader
-from transforms.records import Answered, Call, Reject, sample_id
+from transforms.records import Answered, Call, Reject, ToolUse, sample_id
 from transforms.run_inference import ModelHandler
 from transforms.seeding import digest, sampling_seed
+from transforms.tir.cells import Cells, ready, shared_sandbox
+from transforms.tir.loop import solve
+from transforms.tir.python_tool import PythonTool
 
 Variables = Callable[[Any], Mapping[str, object]]
 Check = Callable[[Any, Any], Fault | None]
@@ -73,7 +77,7 @@ class Asking:
     looks at (record, value) and names what is wrong with it; keep makes the record that goes on,
     under the `Answered`'s id.
     samples is how many answers a record gets; corrections, how often a conversation goes on after
-    an answer that cannot be used.
+    an answer that cannot be used; python, what a model may call on its way to one.
     """
 
     name: str
@@ -88,6 +92,7 @@ class Asking:
     corrections: int
     seed: int
     store: str
+    python: PythonTool | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -162,7 +167,12 @@ class AskHandler(ModelHandler[Any, list[Step], Client]):
                 for ask in asks:
                     ask.note(usage)
 
-            results = iter(model.run_window(jobs, note))
+            sandboxes = [
+                shared_sandbox(asking.python.sandbox).used()
+                for asking in self._askings
+                if asking.python is not None
+            ]
+            results = iter(model.run_window(jobs, note, sandboxes))
         return [[step for _ in samples for step in next(results)] for _ in batch]
 
 
@@ -202,7 +212,10 @@ class _Ask:
         self._sampling = canonical_json(chosen)
         chosen.pop("fit_context", None)  # an answer that is there fits
         form = canonical_json(self._constraint and dataclasses.astuple(self._constraint))
-        self._decided = digest(engine.identity(), canonical_json(chosen), form)
+        decided = [engine.identity(), canonical_json(chosen), form]
+        if asking.python is not None:
+            decided.append(canonical_json(asking.python.settings()))
+        self._decided = digest(*decided)
 
     async def converse(self, record: Any, sample: int) -> Any:
         """The record that one sample's answer makes, or its reject."""
@@ -221,12 +234,17 @@ class _Ask:
 
     async def _outcome(self, talk: "_Talk") -> Any:
         asking, record = self._asking, talk.record
-        talk.say(*self._messages(asking.prompt, {**self._shared, **asking.variables(record)}))
+        variables = {**self._shared, **asking.variables(record)}
+        if asking.python is not None:
+            variables["max_executions"] = asking.python.drawn(talk.seed)
+        talk.say(*self._messages(asking.prompt, variables))
         while True:
-            outcome = await self._answer(talk)
-            self._tally.add(outcome)
+            turn = self._turn(talk)
+            if asking.python is None:
+                outcome = await self._complete(talk, turn, talk.unrecorded())
+            else:
+                outcome = await self._solution(talk, turn, asking.python)
             if isinstance(outcome, Failure):
-                self._tally.check()
                 return self._reject(talk, Fault(outcome.reason, outcome.detail))
             talk.replies.append(outcome)
             value = self._read(record, outcome)
@@ -246,7 +264,14 @@ class _Ask:
         record = talk.record
         of_sample = record.id if self.samples == 1 else sample_id(record.id, talk.sample)
         kept = self._asking.keep(
-            Answered(of_sample, record, value, self._call(talk), talk.replies[-1].logprobs)
+            Answered(
+                of_sample,
+                record,
+                value,
+                self._call(talk),
+                talk.replies[-1].logprobs,
+                talk.tool_use,
+            )
         )
         if kept.id != of_sample:
             raise RunError(
@@ -259,36 +284,70 @@ class _Ask:
         rendered = prompts.render(prompt, variables, self._asking.prompt_folders)
         return [Message(role, text) for role, text in rendered]
 
-    async def _answer(self, talk: "_Talk") -> Reply | Failure:
-        """The outcome of the next turn: from the store, or from the engine into the store."""
+    def _turn(self, talk: "_Talk") -> Turn:
         spoken = [part for message in talk.messages for part in (message.role, message.content)]
-        key = digest(self._decided, talk.seed, *spoken)
-        talk.keys.append(key)
+        asking = self._asking
+        return Turn(
+            key=digest(self._decided, talk.seed, *spoken),
+            prompt=asking.prompt,
+            messages=tuple(talk.messages),
+            sampling=asking.sampling,
+            seed=talk.seed,
+            constraint=self._constraint,
+        )
+
+    async def _solution(self, talk: "_Talk", first: Turn, tool: PythonTool) -> Reply | Failure:
+        """What a model that may call Python has come to."""
+        turns = _TurnsOf(self, talk)
+        cells = Cells(
+            sandbox=shared_sandbox(tool.sandbox).sandbox,
+            name=sample_id(talk.record.id, talk.sample),
+            seed=self._asking.seed,
+            kept=turns,
+            timeout_s=tool.timeout_s,
+            output_limit=tool.output_limit,
+        )
+        try:
+            outcome, talk.tool_use = await solve(tool, first, turns, cells)
+        finally:
+            await cells.close()
+        return outcome
+
+    async def _complete(
+        self, talk: "_Talk", turn: Turn, said: Sequence[Message]
+    ) -> Reply | Failure:
+        """The outcome of a turn: from the store, or from the engine into the store.
+
+        `said` is what the model was told since its last turn.
+        """
+        talk.keys.append(turn.key)
         shard = shard_of(talk.record.id)
-        kept = self._answers.get(shard, key)
+        kept = self._answers.get(shard, turn.key)
         if kept is not None:
             self._progress.recalled += 1
+            self._tally.add(kept)
             return kept
-        asking = self._asking
-        turn = Turn(
-            key, asking.prompt, tuple(talk.messages), asking.sampling, talk.seed, self._constraint
-        )
+        if self._asking.python is not None:  # else nothing is to be spent
+            await ready(shared_sandbox(self._asking.python.sandbox).sandbox)
         talk.asked = self._has_asked = True
         self._tally.asked += 1
         with self._progress.asking():
             attempted = await self._client.complete(turn)
         self._answers.append(
             shard,
-            key,
+            turn.key,
             attempted,
             model=self._model,
             latency_s=round(attempted.latency_s, 4),
             record=talk.record.id,
             sample=talk.sample,
             turn=len(talk.keys),
-            sent=[[message.role, message.content] for message in talk.unrecorded()],
+            sent=[[message.role, message.content] for message in said],
         )
         self._progress.add(attempted)
+        self._tally.add(attempted.result)
+        if isinstance(attempted.result, Failure):
+            self._tally.check()
         return attempted.result
 
     def _read(self, record: Any, reply: Reply) -> Any:
@@ -297,7 +356,9 @@ class _Ask:
             return Fault("content_filter", "the server withheld the answer")
         if reply.finish_reason == "refusal":
             return Fault("model_refused", reply.text or "the model refused without a word")
-        if reply.finish_reason == "length":  # even a complete object may be a draft
+        python = self._asking.python
+        is_kept = python is not None and python.when_cut == "kept"
+        if reply.finish_reason == "length" and not is_kept:  # even a complete object may be a draft
             return Fault("truncated_answer", self._cut_off(reply))
         value = self._asking.reader.read(reply.text)
         if isinstance(value, Fault) or self._asking.check is None:
@@ -345,6 +406,24 @@ class _Ask:
         )
 
 
+class _TurnsOf:
+    """The turns and executions of one solution, in the store."""
+
+    def __init__(self, ask: _Ask, talk: "_Talk") -> None:
+        self._ask, self._talk = ask, talk
+
+    async def complete(self, turn: Turn, said: Sequence[Message]) -> Reply | Failure:
+        return await self._ask._complete(self._talk, turn, said)
+
+    def execution(self, key: str) -> Execution | None:
+        return self._ask._answers.execution(shard_of(self._talk.record.id), key)
+
+    def append_execution(self, key: str, execution: Execution) -> None:
+        record = self._talk.record.id
+        facts = {"record": record, "sample": self._talk.sample}
+        self._ask._answers.append_execution(shard_of(record), key, execution, **facts)
+
+
 class _Talk:
     """One sample's conversation so far."""
 
@@ -355,6 +434,7 @@ class _Talk:
         self.messages: list[Message] = []
         self.replies: list[Reply] = []
         self.keys: list[str] = []
+        self.tool_use: ToolUse | None = None
         self.asked = False
         self._recorded = 0
 

@@ -7,17 +7,20 @@ server, and compared with what came out.
 """
 
 import asyncio
-import dataclasses
 import json
 import random
+import re
 
 import pydantic
 
 import prompts
 from transforms import seeding
-from transforms.engines.engine import Attempted, Failure, Reply, Turn
+from transforms.engines.completions import PYTHON, TOOL_CALLS
+from transforms.engines.engine import Attempted, Failure, Reply, ToolCall, Turn
 from transforms.engines.progress import under_way
+from transforms.tir.formats import CODE_FORMATS, GPT_OSS
 
+_FENCED = re.compile(r"^```python\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 GOOD, CORRECTABLE, MALFORMED, FAILING = "good", "correctable", "malformed", "failing"
 
 
@@ -77,10 +80,10 @@ class Rehearsal(pydantic.BaseModel, frozen=True, extra="forbid"):
     def outcome(self, turn: Turn) -> Reply | Failure:
         """The rehearsed answer to a turn."""
         fate = self.fate(turn.prompt, turn.seed)
-        corrected = any(message.role == "assistant" for message in turn.messages)
+        corrected = len(turn.opening) < len(turn.messages)
         if fate == FAILING:
             return Failure("request_refused", "HTTP 400: this request was planted to fail")
-        messages = [dataclasses.asdict(message) for message in turn.messages]
+        messages = [{"role": one.role, "content": one.content} for one in turn.messages]
         rng = seeding.stream("rehearsal", self.seed, turn.prompt, turn.seed)
         text = prompts.rehearsal(turn.prompt, self.prompts)(messages, rng)
         finish_reason = "stop"
@@ -89,7 +92,29 @@ class Rehearsal(pydantic.BaseModel, frozen=True, extra="forbid"):
         elif turn.constraint and (fate == MALFORMED or (fate == CORRECTABLE and not corrected)):
             text = _malformed(text, rng)
         asked = sum(len(message.content) for message in turn.messages)
+        if turn.code_format and finish_reason == "stop":
+            return _with_a_call(text, turn.code_format, asked // 4)
         return Reply(text, "", finish_reason, asked // 4, len(text) // 4)
+
+
+def _with_a_call(text: str, code_format: str, asked: int) -> Reply:
+    """The reply up to the end of its first fenced Python, which is its call, as the format has it.
+
+    So the generator writes for all formats alike.
+    """
+    found = _FENCED.search(text)
+    tokens = len(text[: found.end() if found else None]) // 4
+    is_harmony = code_format == GPT_OSS
+    if found is None:
+        whole = f"<|channel|>final<|message|>{text}" if is_harmony else text
+        return Reply(whole, "", "stop", asked, tokens)
+    before, code = text[: found.start()], found.group(1)
+    if is_harmony:  # where all that is written is a message
+        before = f"<|channel|>analysis<|message|>{before}<|end|><|start|>assistant"
+    if code_format == TOOL_CALLS:
+        call = ToolCall(f"call-{asked}", PYTHON, json.dumps({"code": code}))
+        return Reply(before, "", "tool_calls", asked, tokens, calls=(call,))
+    return Reply(before + CODE_FORMATS[code_format].written(code), "", "stop", asked, tokens)
 
 
 def _malformed(text: str, rng: random.Random) -> str:

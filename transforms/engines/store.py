@@ -6,9 +6,10 @@
     {"key":"<32 hex>","check":"<16 hex>","reply":{"text":…,"finish_reason":"stop",…},
      "at":…,"attempts":1,"model":…,"latency_s":…,"record":"<32 hex>","sample":0,"turn":1,
      "sent":[["system",…],["user",…]]}
+    {"key":…,"check":…,"execution":{"status":"ok","output":…,…},"at":…,"record":…,"sample":0}
 
 `sent` is what the model was told since its last turn, so the lines of a conversation are its
-transcript.
+transcript. What became of code that it ran is a line too, under the key of that call.
 
 A segment has one writer, which creates it; a line is one write, so that a killed process leaves at
 most one torn line, at the end. Where a key has two answers, the smaller content hash wins at every
@@ -22,22 +23,25 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from transforms.engines.engine import Attempted, Failure, Reply
+from sandbox import Execution
+from transforms.engines.engine import Attempted, Failure, Reply, ToolCall
 from transforms.engines.usage import EngineUsage
 from transforms.errors import RunError
 from transforms.records import TokenLogprob, lineage
 from transforms.seeding import digest
 
+T = TypeVar("T", Reply, Execution)
 _log = logging.getLogger(__name__)
 
 SHARDS = 64
 _KEY = slice(8, 40)
 _CHECK = slice(51, 67)
 _PREFIX = b'{"key":"'
+_KEPT = (b'"reply"', b'"execution"')  # a failure is not: it will be asked for again
 _encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -63,8 +67,12 @@ class AnswerStore:
             window.close()
 
     def attempts(self) -> Iterator[dict[str, Any]]:
-        """Every readable line of the ask: the ledger of what was asked, when and at what cost."""
-        return self._lines("[0-9]*")
+        """Every readable turn of the ask: the ledger of what was asked, when and at what cost."""
+        return (line for line in self._lines("[0-9]*") if "execution" not in line)
+
+    def executions(self) -> Iterator[dict[str, Any]]:
+        """Every readable line of code that was run, with how long that took."""
+        return (line for line in self._lines("[0-9]*") if "execution" in line)
 
     def engines(self) -> Iterator[EngineUsage]:
         """How engines of ours were used by the windows that asked them something."""
@@ -104,11 +112,19 @@ class Window:
 
     def get(self, shard: int, key: str) -> Reply | None:
         """The stored answer to `key`; None where there is none that is undamaged."""
+        return self._stored(shard, key, _reply)
+
+    def execution(self, shard: int, key: str) -> Execution | None:
+        """What became of the code of a call; None where it has not been run."""
+        return self._stored(shard, key, _execution)
+
+    def _stored(self, shard: int, key: str, read: Callable[[dict[str, Any]], T]) -> T | None:
         self._open(shard)
         for check, segment, offset in sorted(self._index[shard].get(key.encode(), ())):
-            reply = _reply_at(segment, offset)
-            if reply is not None and _check(reply).encode() == check:
-                return reply
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                found = read(_line_at(segment, offset))
+                if _check(found).encode() == check:
+                    return found
         return None
 
     def append(self, shard: int, key: str, attempted: Attempted, **facts: Any) -> None:
@@ -119,12 +135,24 @@ class Window:
         """
         outcome = attempted.result
         name = "failure" if isinstance(outcome, Failure) else "reply"
+        self._write(shard, key, name, outcome, attempts=attempted.attempts, **facts)
+
+    def append_execution(self, shard: int, key: str, execution: Execution, **facts: Any) -> None:
+        """Write what became of the code of a call, as `append` does.
+
+        Raises:
+            RunError: as `append`.
+        """
+        self._write(shard, key, "execution", execution, **facts)
+
+    def _write(
+        self, shard: int, key: str, name: str, outcome: Reply | Failure | Execution, **facts: Any
+    ) -> None:
         line = {
             "key": key,
             "check": _check(outcome),
             name: _fields(outcome),
             "at": round(time.time(), 3),
-            "attempts": attempted.attempts,
             **facts,
         }
         encoded = _encoded(line).encode("utf-8", "surrogatepass") + b"\n"
@@ -171,37 +199,42 @@ class Window:
         with segment.open("rb") as lines:
             for line in lines:
                 whole = line.startswith(_PREFIX) and line.endswith(b"}\n")
-                if whole and line[69:].startswith(b'"reply"'):
+                if whole and line[69:].startswith(_KEPT):
                     found = (line[_CHECK], segment, offset)
                     index.setdefault(line[_KEY], []).append(found)
                 offset += len(line)
 
 
-def _reply_at(segment: Path, offset: int) -> Reply | None:
+def _line_at(segment: Path, offset: int) -> dict[str, Any]:
     with segment.open("rb") as lines:
         lines.seek(offset)
-        line = lines.readline()
-    try:
-        fields = json.loads(line)["reply"]
-        told = fields.pop("logprobs", ())
-        logprobs = tuple(
-            TokenLogprob(token, drawn, tuple((other, of) for other, of in top))
-            for token, drawn, top in told
-        )
-        return Reply(**fields, logprobs=logprobs)
-    except (ValueError, KeyError, TypeError):
-        return None
+        return json.loads(lines.readline())
 
 
-def _fields(outcome: Reply | Failure) -> dict[str, Any]:
+def _reply(line: dict[str, Any]) -> Reply:
+    fields = line["reply"]
+    logprobs = tuple(
+        TokenLogprob(token, drawn, tuple((other, of) for other, of in top))
+        for token, drawn, top in fields.pop("logprobs", ())
+    )
+    calls = tuple(ToolCall(*call) for call in fields.pop("calls", ()))
+    return Reply(**fields, logprobs=logprobs, calls=calls)
+
+
+def _execution(line: dict[str, Any]) -> Execution:
+    return Execution(**line["execution"])
+
+
+def _fields(outcome: Reply | Failure | Execution) -> dict[str, Any]:
     # dataclasses.asdict copies deeply, which costs more than the rest of an append
     fields = {name: getattr(outcome, name) for name in type(outcome).__slots__}
-    if not fields.get("logprobs", True):
-        del fields["logprobs"]
+    for name in ("logprobs", "calls"):
+        if not fields.get(name, True):
+            del fields[name]
     return fields
 
 
-def _check(outcome: Reply | Failure) -> str:
+def _check(outcome: Reply | Failure | Execution) -> str:
     return digest(*_fields(outcome).values())[:16]
 
 

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Collection, Sequence
 
-from transforms.engines.completions import PATHS, Api, body_of, message_of, reply_of
+from transforms.engines.completions import PATHS, Api, api_of, body_of, message_of, reply_of
 from transforms.engines.context import overflow_of
 from transforms.engines.dialect import Dialect, refused_parameter
 from transforms.engines.engine import (
@@ -90,7 +90,7 @@ class EndpointTransport:
         tokens = self._pace.estimate(turn)
         strikes, first_at, stumbled_at = 0, 0.0, time.monotonic()
         for attempt in itertools.count(1):
-            held = await self._gate.enter(tokens, hash(turn.messages))
+            held = await self._gate.enter(tokens, hash(turn.opening))
             server, sent_at = held[0], time.monotonic()
             first_at = first_at or sent_at
             try:
@@ -121,7 +121,7 @@ class EndpointTransport:
 
     async def _send(self, server: Server, turn: Turn, sent_at: float) -> Reply | Failure | Stumble:
         """One attempt; sent again at once where the server says what to leave out or to lower."""
-        url = server.url + PATHS[self._api]
+        url = server.url + PATHS[api_of(turn, self._api)]
         headers = {KEY_HEADER: turn.key, PROMPT_HEADER: turn.prompt, **server.headers}
         body = body_of(self._model, turn, self._api)
         may_shrink = turn.sampling.fit_context
@@ -137,7 +137,7 @@ class EndpointTransport:
                 body["max_tokens"], may_shrink = room, False
                 continue
             else:
-                outcome = self._read(server, response, sent)
+                outcome = self._read(server, response, sent, turn.rendered is not None)
             if isinstance(outcome, Stumble):
                 server.stumbled(outcome, sent_at)
             else:
@@ -146,12 +146,12 @@ class EndpointTransport:
             return outcome
 
     def _read(
-        self, server: Server, response: Response, sent: Collection[str]
+        self, server: Server, response: Response, sent: Collection[str], verbatim: bool
     ) -> Reply | Failure | Stumble:
         status = response.status
         if status == 200:
             try:
-                reply = reply_of(response.content)
+                reply = reply_of(response.content, verbatim)
             except ValueError as error:
                 return Stumble("broken", "bad_response", self._wire.redacted(str(error)))
             server.barred = 0

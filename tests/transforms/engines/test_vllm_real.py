@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,9 @@ import pytest
 from beam_sdg.serving import served
 from tests.processes import assert_gone, keeper_in, processes_below
 from transforms.constraint import Constraint
-from transforms.engines import hold as hold_module
 from transforms.engines.endpoint import Endpoint
 from transforms.engines.engine import Attempted, Failure, Message, Reply, Sampling, Turn
-from transforms.engines.hold import end_engines
+from transforms.engines.hold import held
 from transforms.engines.usage import EngineUsage
 from transforms.engines.vllm import Vllm
 from transforms.reading import Choice, Fault, Grammar, Pattern, Structured
@@ -28,17 +26,6 @@ from transforms.records import NewProblemEvals, TokenLogprob
 from transforms.seeding import digest
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def settings(served_model, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vllm]:
-    """The engine of the session, as this process has it."""
-    for name, value in served_model.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr(hold_module, "_holds", {})
-    yield served_model.settings()
-    end_engines()
 
 
 def turn(seed: int, text: str = "Tell a story.", **sampling: object) -> Turn:
@@ -146,7 +133,7 @@ async def dropping(seed: int, url: str, ready: asyncio.Future[int]) -> None:
 
 def test_a_connection_that_is_closed_costs_one_element(settings):
     """However often it is tried, while the others are answered."""
-    url = hold_module.held(settings.kept(), "").url
+    url = held(settings.kept(), "").url
 
     async def run() -> list[Attempted]:
         ready = asyncio.get_running_loop().create_future()

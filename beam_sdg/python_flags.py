@@ -1,0 +1,156 @@
+"""The flags of recipes that let a model call Python: how it calls, and where code runs."""
+
+import functools
+from typing import Any, Literal
+
+import pydantic
+
+from beam_sdg.models import ModelSettings, validated
+from beam_sdg.recipes.recipe import RecipeConfig
+from sandbox import DockerSandbox, LocalSandbox, SandboxSettings
+from transforms.chat_template import ChatTemplate
+from transforms.engines.completions import TOOL_CALLS
+from transforms.errors import UsageError
+from transforms.tir.formats import CODE_FORMATS
+from transforms.tir.python_tool import PythonTool
+
+_SANDBOX = "sandbox_"
+_DOCKER_ONLY = (
+    *("sandbox_image", "sandbox_engine", "sandbox_tls", "sandbox_runtime"),
+    "sandbox_sessions_per_container",
+)
+
+
+class PythonConfig(RecipeConfig):
+    """Base of the configurations of recipes that solve with Python."""
+
+    code_format: str = pydantic.Field(
+        "fenced", description=f"how calls are written: {', '.join((*CODE_FORMATS, TOOL_CALLS))}"
+    )
+    max_executions: str = pydantic.Field(
+        "8",
+        description="calls that are run for one solution: a number, or LOW-HIGH, from which each "
+        "sample's own is drawn, or none for no limit",
+    )
+    announce_remaining: bool = pydantic.Field(
+        False, description="say after each result how many executions are left"
+    )
+    when_spent: Literal["ends", "refused"] = pydantic.Field(
+        "ends",
+        description="what happens to a call when none is left: it ends the solution or is refused",
+    )
+    execution_timeout_s: float = pydantic.Field(10.0, gt=0, description="most time of one call")
+    output_limit: int = pydantic.Field(
+        1000, ge=64, description="most characters of its output that the model is shown"
+    )
+    tokenizer: str = pydantic.Field(
+        "",
+        description="folder or hub name whose chat template makes the prompt (default: the model)",
+    )
+    today: str = pydantic.Field(
+        "",
+        pattern=r"^(\d{4}-\d{2}-\d{2})?$",
+        description="the date, as 2025-08-31, for chat templates that write one",
+    )
+    sandbox: Literal["docker", "local"] = pydantic.Field(
+        "docker", description="where code runs; local is without any isolation, for development"
+    )
+    sandbox_image: str = pydantic.Field("", description="name of the containers' image")
+    sandbox_engine: str = pydantic.Field(
+        "", description="Docker engine, unix:///PATH or tcp://HOST:PORT (default: the local one)"
+    )
+    sandbox_tls: str = pydantic.Field(
+        "", description="folder of ca.pem, cert.pem and key.pem for an engine elsewhere"
+    )
+    sandbox_runtime: str = pydantic.Field("", description="OCI runtime, such as runsc")
+    sandbox_sessions_per_container: int | None = pydantic.Field(
+        None, ge=1, description="more than 1 is cheaper, and weaker between samples (default: 1)"
+    )
+    sandbox_max_sessions: int | None = pydantic.Field(
+        None, ge=1, description="sessions open at once (default: what memory allows)"
+    )
+    sandbox_max_running: int | None = pydantic.Field(
+        None, ge=1, description="calls that run at once (default: one per core)"
+    )
+
+    @pydantic.field_validator("max_executions")
+    @classmethod
+    def _is_a_number_or_a_range(cls, text: str) -> str:
+        _range(text)
+        return text
+
+    @pydantic.field_validator("code_format")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        known = (*CODE_FORMATS, TOOL_CALLS)
+        if name not in known:
+            raise ValueError(f"{name!r} is none of: {', '.join(known)}")
+        return name
+
+    def python(self, models: ModelSettings) -> PythonTool:
+        """What the model of these settings may call.
+
+        Raises:
+            UsageError: a flag does not fit, or the model has no template.
+        """
+        return PythonTool(
+            sandbox=self.sandbox_settings(),
+            code_format=self.code_format,
+            template=self._template(models),
+            max_executions=_range(self.max_executions),
+            announce_remaining=self.announce_remaining,
+            when_spent=self.when_spent,
+            timeout_s=self.execution_timeout_s,
+            output_limit=self.output_limit,
+        )
+
+    def sandbox_settings(self) -> SandboxSettings:
+        """Where code runs.
+
+        Raises:
+            UsageError: a flag does not fit the kind of sandbox.
+        """
+        names = [name for name in type(self).model_fields if name.startswith(_SANDBOX)]
+        values = {name: value for name in names if (value := getattr(self, name))}
+        idle = next((name for name in _DOCKER_ONLY if name in values), None)
+        if self.sandbox == "local" and idle:
+            raise UsageError(f"--{idle} is of Docker's sandbox; drop it or --sandbox local")
+        kind: type[Any] = DockerSandbox if self.sandbox == "docker" else LocalSandbox
+        given = {name.removeprefix(_SANDBOX): value for name, value in values.items()}
+        return validated(kind, given, _SANDBOX)
+
+    def _template(self, models: ModelSettings) -> ChatTemplate | None:
+        name = self.tokenizer or models.model
+        if not name or self.code_format == TOOL_CALLS or models.api == "text":
+            return None
+        template = _template_of(name, "" if self.tokenizer else models.revision, self.today)
+        if template.reads_the_date and not self.today:
+            raise UsageError(
+                f"--today is missing: the chat template of {name} writes a date, and one that "
+                "changes would make all answers of yesterday void; pass one, such as 2025-08-31"
+            )
+        return template
+
+
+@functools.lru_cache(maxsize=16)
+def _template_of(name: str, revision: str, today: str) -> ChatTemplate:
+    return ChatTemplate.of_model(name, revision, today)
+
+
+def _range(text: str) -> int | tuple[int, int] | None:
+    """A number, two of them, or none.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if text == "none":
+        return None
+    parts = text.split("-")
+    if not all(part.isdigit() for part in parts) or len(parts) > 2:
+        raise ValueError(f"{text!r} is no number, no LOW-HIGH and not none")
+    if len(parts) == 1:
+        return int(text)
+    low, high = map(int, parts)
+    if low > high:
+        raise ValueError(f"{text!r}: the first number is more than the second")
+    return low, high

@@ -1,0 +1,225 @@
+"""Tool-integrated reasoning: solve problems with Python, and keep the solutions that use it well.
+
+    problems ─ solution ─ filter ─ filter_fragments ─ export
+
+The loop, the filters and their names are those of NVIDIA's OpenMathReasoning.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import pydantic
+
+from beam_sdg.python_flags import PythonConfig
+from beam_sdg.recipes.recipe import Context, Recipe
+from beam_sdg.runs import Stage
+from beam_sdg.sources import Source
+from transforms.engines.completions import TOOL_CALLS
+from transforms.records import (
+    Call,
+    InsightfulSolution,
+    JudgedFragment,
+    Origin,
+    Solution,
+    ToolUse,
+)
+from transforms.tir.filters import FilterTir, TirFilters
+from transforms.tir.formats import CODE_FORMATS, GPT_OSS
+from transforms.tir.insight import LABELS, InsightSettings, KeepInsightful
+from transforms.tir.solve import PROMPT, SolutionText, solution_of, variables_of
+
+_TAGGED = tuple(name for name in CODE_FORMATS if name != GPT_OSS)
+SAMPLE = Path(__file__).parents[1] / "samples" / "science.jsonl"
+
+
+class TirConfig(PythonConfig):
+    """The settings of solving with Python; filters have the names of their reasons."""
+
+    problems: tuple[str, ...] = pydantic.Field(
+        (), description="[FORMAT=]FILE or a glob; several, separated by commas"
+    )
+    column: str | None = pydantic.Field(None, description="the text column")
+    id_column: str | None = pydantic.Field(None, description="the id column")
+    licence: str | None = pydantic.Field(None, description="licence of the problems")
+    deduplicate: bool = pydantic.Field(True, description="reject equal problems")
+    num_records: int = pydantic.Field(10, ge=1, description="problems that are solved")
+    samples: int = pydantic.Field(4, ge=1, description="solutions of each")
+    no_code: bool = pydantic.Field(True, description="reject solutions without a call")
+    incomplete_execution: bool = pydantic.Field(
+        True, description="reject those with a call that has no result"
+    )
+    boxed_before_code: bool = pydantic.Field(
+        True, description="reject those with a boxed answer before the first call"
+    )
+    answer_before_code: bool = pydantic.Field(
+        True, description="reject those that claim their answer before the first call"
+    )
+    no_final_answer: bool = pydantic.Field(True, description="reject those without a final answer")
+    too_many_code_blocks: int | None = pydantic.Field(
+        None, ge=1, description="reject those with more calls than this (published: 2)"
+    )
+    too_many_executions: bool = pydantic.Field(
+        True, description="reject those with more calls than they were allowed"
+    )
+    cut_after_final_box: bool = pydantic.Field(
+        True, description="end a solution where its final answer ends"
+    )
+    judge_fragments: bool = pydantic.Field(
+        False, description="keep only solutions in which a call finds out something that matters"
+    )
+    votes: int = pydantic.Field(8, ge=1, description="votes of each judgement of a fragment")
+    quorum: int = pydantic.Field(5, ge=1, description="votes of it that must be readable")
+    window: int = pydantic.Field(
+        1500, ge=0, description="characters on either side of a call that judges are shown"
+    )
+    into: str = pydantic.Field(
+        "", description=f"rewrite the calls in another format: {', '.join(_TAGGED)}"
+    )
+
+    @pydantic.field_validator("into")
+    @classmethod
+    def _is_a_format(cls, name: str) -> str:
+        if name and name not in _TAGGED:
+            raise ValueError(f"{name!r} is none of: {', '.join(_TAGGED)}")
+        return name
+
+    @pydantic.model_validator(mode="after")
+    def _can_be_rewritten(self) -> "TirConfig":
+        if self.into and self.code_format not in (*_TAGGED, TOOL_CALLS):
+            raise ValueError(f"calls of {self.code_format} are messages: drop --into {self.into}")
+        InsightSettings(votes=self.votes, quorum=self.quorum)
+        return self
+
+    def expected_rows(self) -> int:
+        return self.num_records * self.samples
+
+    def sources(self) -> tuple[Source, ...]:
+        """The problems, their files and columns looked at.
+
+        Raises:
+            UsageError: a format is unknown, or a dataset of the hub needs the extra `datasets`.
+            InputError: a file, a dataset or a column is missing.
+        """
+        names = {"text": self.column, "id": self.id_column, "licence": self.licence}
+        own = {name: value for name, value in names.items() if value}
+        given = self.problems or (f"sample={SAMPLE}",)
+        return tuple(Source.parse(text, **own).resolve("--column") for text in given)
+
+    def filters(self) -> TirFilters:
+        """Which filters are applied."""
+        return TirFilters(**self.model_dump(include=set(TirFilters.model_fields)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TirProvenance:
+    """What a solution was made from and by."""
+
+    problem: Origin
+    calls: tuple[Call, ...]
+    tool_use: ToolUse
+    fragments: tuple[JudgedFragment, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TirExample:
+    """A row of the dataset, under the published names of its columns."""
+
+    problem: str
+    generated_solution: str
+    predicted_answer: str | None
+    id: str
+    provenance: TirProvenance
+
+
+def stages(config: TirConfig, context: Context) -> list[Stage]:
+    """The stages."""
+    written_as = "fenced" if config.code_format == TOOL_CALLS else config.code_format
+    into = CODE_FORMATS[config.into] if config.into else None
+    filters = config.filters()
+    return [
+        context.read(
+            "problems",
+            config.sources(),
+            max_records=config.num_records,
+            deduplicate=config.deduplicate,
+        ),
+        context.ask(
+            "solution",
+            after="problems",
+            prompt=PROMPT,
+            variables=functools.partial(variables_of, config.code_format),
+            reader=SolutionText(),
+            keep=solution_of,
+            row_type=Solution,
+            samples=config.samples,
+            python=config.python(context.models_of("solution")),
+        ),
+        Stage(
+            name="filter",
+            transform=FilterTir("filter", CODE_FORMATS[written_as], filters, into),
+            row_type=Solution,
+            settings={"code_format": written_as, "into": config.into, **filters.model_dump()},
+            inputs=("solution",),
+        ),
+        *([_judged(config, context, written_as)] if config.judge_fragments else ()),
+        context.export(
+            "filter_fragments" if config.judge_fragments else "filter", example_of, TirExample
+        ),
+    ]
+
+
+def _judged(config: TirConfig, context: Context, written_as: str) -> Stage:
+    """The stage that shows fragments of the solutions to judges."""
+    judge = "filter_fragments"
+    models = context.models_of(judge)
+    settings = InsightSettings(window=config.window, votes=config.votes, quorum=config.quorum)
+    sampling = models.sampling()
+    if sampling.temperature is None:  # as published
+        sampling = sampling.model_copy(update={"temperature": 0.7})
+    verb = KeepInsightful(
+        stage=judge,
+        code_format=CODE_FORMATS[config.into or written_as],
+        engine=context.engine_of(judge),
+        store=context.store,
+        seed=context.seed,
+        settings=settings,
+        sampling=sampling,
+        prompt_folders=context.prompt_folders,
+    )
+    return Stage(
+        name=judge,
+        transform=verb,
+        row_type=InsightfulSolution,
+        settings={
+            **settings.model_dump(),
+            "engine": verb.engine.identity(),
+            "asks": [verb.ask(question).settings() for question in LABELS],
+        },
+        inputs=("filter",),
+    )
+
+
+def example_of(row: Solution | InsightfulSolution) -> TirExample:
+    """The finished row of a solution."""
+    fragments = row.fragments if isinstance(row, InsightfulSolution) else ()
+    solution = row.solution if isinstance(row, InsightfulSolution) else row
+    problem = solution.problem
+    assert solution.tool_use is not None
+    origin = Origin(problem.id, problem.source, problem.source_id, problem.licence, problem.extra)
+    return TirExample(
+        problem=problem.text,
+        generated_solution=solution.text,
+        predicted_answer=solution.predicted_answer,
+        id=solution.id,
+        provenance=TirProvenance(origin, solution.calls, solution.tool_use, fragments),
+    )
+
+
+TIR = Recipe(
+    name="tir",
+    summary="solve problems with Python, and keep the solutions that use it well",
+    config=TirConfig,
+    stages=stages,
+    citation="The method is NVIDIA's, published with OpenMathReasoning (arXiv:2504.16891).",
+)

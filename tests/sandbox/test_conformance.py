@@ -1,0 +1,154 @@
+"""One suite on every implementation: the attacks, ours and those beside the checkout."""
+
+import asyncio
+import resource
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+
+from sandbox import DockerSandbox, LocalSandbox, engine
+from sandbox.attack import (
+    OUTPUT_LIMIT,
+    OWN_CASES,
+    TIMEOUT_S,
+    Case,
+    CaseError,
+    DockerWitness,
+    attack,
+    read_cases,
+    verdict,
+)
+from sandbox.contract import Execution
+
+# of the docker package: its pools leave sockets to the garbage collector
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*<socket.socket:pytest.PytestUnraisableExceptionWarning"
+)
+
+CONTAINERS = {
+    "default": DockerSandbox(max_sessions=4, max_running=4, warm=1),
+    "dense": DockerSandbox(max_sessions=8, max_running=8, sessions_per_container=8),
+    "attach": DockerSandbox(max_sessions=4, max_running=4, warm=1, transport="attach"),
+}
+OWN = read_cases(OWN_CASES)
+# What a sandbox without walls can be asked without harm to the machine that runs the tests.
+HARMLESS = {"time", "output", "inputs"}
+SLOW_WITHOUT_THE_IMAGE = {"plot"}
+
+
+def attacked(settings, cases, witness=None):
+    """What each attack came to, and by how many MB this process has grown."""
+
+    async def run():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        sandbox = settings.open()
+        try:
+            outcomes = [outcome async for outcome in attack(sandbox, cases, witness)]
+        finally:
+            await sandbox.close()
+        return outcomes, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
+
+    return asyncio.run(run())
+
+
+def held_off(outcomes, cases):
+    faults = [f"{o.case.group} {o.case.name}: {'; '.join(o.faults)}" for o in outcomes if o.faults]
+    assert not faults, "\n".join(faults)
+    assert [outcome.case for outcome in outcomes] == list(cases)
+
+
+@pytest.mark.parametrize("mode", CONTAINERS)
+def test_containers_hold_off_every_attack_of_ours(docker, mode):
+    """Answers in time, the victim untouched, nothing left, and no memory of floods on the host."""
+    witness = DockerWitness(lambda container: engine.processes_in(docker, container))
+    cases = OWN if mode != "attach" else [case for case in OWN if case.group == "protocol"]
+    outcomes, grown_mb = attacked(CONTAINERS[mode], cases, witness)
+    held_off(outcomes, cases)
+    assert grown_mb < 100
+
+
+@pytest.mark.parametrize("mode", ["default", "dense"])
+def test_containers_hold_off_every_attack_of_the_shared_list(docker, data, mode):
+    """The same checks on cases that others wrote."""
+    path = data.parent / "sandbox" / "attacks.jsonl"
+    if not path.is_file():
+        pytest.skip(f"there is no {path}")
+    cases = read_cases(path)
+    witness = DockerWitness(lambda container: engine.processes_in(docker, container))
+    outcomes, _ = attacked(CONTAINERS[mode], cases, witness)
+    held_off(outcomes, cases)
+
+
+def test_processes_answer_as_containers_do():
+    """The local sandbox has no walls, but the same time, output and language; and it warns."""
+    harmless = [case for case in OWN if case.group in HARMLESS]
+    cases = [case for case in harmless if case.name not in SLOW_WITHOUT_THE_IMAGE]
+    with pytest.warns(UserWarning, match="isolates nothing"):
+        outcomes, _ = attacked(LocalSandbox(max_sessions=4, max_running=4), cases)
+    held_off(outcomes, cases)
+
+
+def runs(pid):
+    """Whether a process is there and no mere entry of a dead one."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_local_sandbox_leaves_no_process_and_no_folder(tmp_path, monkeypatch):
+    """Closed, it is as if it had not been."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+    async def run():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sandbox = LocalSandbox(max_sessions=2).open()
+        session = await sandbox.open("a", 1)
+        pid = (await session.execute("import os; os.getpid()", 5, 100)).text
+        await sandbox.close()
+        return int(pid)
+
+    pid = asyncio.run(run())
+    deadline = time.monotonic() + 5
+    while runs(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not runs(pid)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_line_that_is_no_case_is_named(tmp_path):
+    """File, line and what it needs."""
+    path = tmp_path / "cases.jsonl"
+    path.write_text('{"name": "a", "group": "time", "cells": ["1"]}\n{"name": "b"}\n')
+    with pytest.raises(CaseError, match=r"cases.jsonl, line 2: .*name, group and cells"):
+        read_cases(path)
+
+
+@pytest.mark.parametrize(
+    ("case", "execution", "fault"),
+    [
+        (Case("a", "time", ("",)), Execution("ok", ""), "should be timeout"),
+        (Case("a", "output", ("",), ("ok",)), Execution("died", "", 0, 0, True), "was died!"),
+        (Case("a", "output", ("",)), Execution("ok", "x" * 9000), "9000 characters"),
+        (Case("a", "output", ("",), (), "42"), Execution("ok", "41"), "should have '42'"),
+        (Case("a", "isolation", ("",)), Execution("ok", "BREACH"), "printed BREACH"),
+        (Case("a", "inputs", ("",)), Execution("died", "", 0, 0, True), "state was lost"),
+    ],
+)
+def test_a_verdict_finds_what_is_not_as_expected(case, execution, fault):
+    """Each check can fail."""
+    assert any(fault in found for found in verdict(case, [execution]))
+
+
+def test_the_suite_has_every_group_and_its_limits():
+    """Those of the acceptance."""
+    groups = {case.group for case in OWN}
+    assert groups == {
+        *("time", "memory", "processes", "output"),
+        *("protocol", "files", "isolation", "inputs"),
+    }
+    assert (TIMEOUT_S, OUTPUT_LIMIT) == (2.0, 4000)
