@@ -63,6 +63,7 @@ class Kept:
     command: {port} in it stands for the port that the keeper finds for it.
     health: the path that answers 200 as soon as the engine is ready.
     environment: variables that its processes get beside the keeper's own.
+    defaults: the same where the keeper has none of the name; no reason not to share an engine.
     restarts: how often it is started again after a crash; one that was ready for ten minutes counts
         anew.
     """
@@ -71,11 +72,12 @@ class Kept:
     command: tuple[str, ...]
     health: str
     environment: tuple[tuple[str, str], ...] = ()
+    defaults: tuple[tuple[str, str], ...] = ()
     start_timeout_s: float = 1800.0
     restarts: int = 2
 
     def key(self) -> str:
-        """What runs must have in common to share an engine: all but how long they wait for it."""
+        """What runs must have in common to share an engine: all that it is started with."""
         what = [self.engine, self.command, self.health, self.environment, str(Path.cwd())]
         return digest(json.dumps(what))
 
@@ -191,7 +193,12 @@ class Keeper:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "TMPDIR": scratch, **dict(self._kept.environment)},
+                env={
+                    **dict(self._kept.defaults),
+                    **os.environ,
+                    "TMPDIR": scratch,
+                    **dict(self._kept.environment),
+                },
                 process_group=0,
                 preexec_fn=_die_with_the_keeper,
             )
@@ -328,7 +335,8 @@ def main() -> None:
     flags = parser.parse_args()
     fields = flags.kept
     fields["command"] = tuple(fields["command"])
-    fields["environment"] = tuple(tuple(pair) for pair in fields["environment"])
+    for name in ("environment", "defaults"):
+        fields[name] = tuple(tuple(pair) for pair in fields[name])
     kept = Kept(**fields)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the pipeline

@@ -157,14 +157,14 @@ class Vllm(pydantic.BaseModel, frozen=True, extra="forbid", hide_input_in_errors
         flags += ["--host", "127.0.0.1", "--port", "{port}"]
         command = [*_program(), "serve", self.model]
         environment = {"VLLM_HOST_IP": "127.0.0.1", "VLLM_NO_USAGE_STATS": "1", "VLLM_API_KEY": ""}
-        if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:  # else it goes with the engine's folder
-            compiled = Path(tempfile.gettempdir()) / f"torchinductor-{os.getuid()}"
-            environment["TORCHINDUCTOR_CACHE_DIR"] = str(compiled)
+        # Else it goes with the engine's folder. PyTorch sets it in processes that import it.
+        compiled = Path(tempfile.gettempdir()) / f"torchinductor-{os.getuid()}"
         return Kept(
             engine=f"vllm serve {self.model} {shown(self.args)}".strip(),
             command=(*command, *flags),
             health="/health",
             environment=tuple(environment.items()),
+            defaults=(("TORCHINDUCTOR_CACHE_DIR", str(compiled)),),
             start_timeout_s=self.start_timeout_s,
             restarts=self.restarts,
         )

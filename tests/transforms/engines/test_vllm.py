@@ -113,6 +113,15 @@ def test_what_is_started(monkeypatch):
     assert dict(kept.environment)["VLLM_API_KEY"] == ""
 
 
+def test_a_process_that_has_imported_pytorch_shares_the_engine(monkeypatch):
+    """That sets a variable on its way, which is no reason for an engine of its own."""
+    monkeypatch.setattr(vllm_module, "_program", lambda: ["vllm"])
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    key = Vllm(model="m").kept().key()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/elsewhere")
+    assert Vllm(model="m").kept().key() == key
+
+
 def test_a_file_of_settings_may_say_how_many_are_worked_on(monkeypatch):
     """What stands on the command line would win over it."""
     monkeypatch.setattr(vllm_module, "_program", lambda: ["vllm"])
