@@ -250,7 +250,8 @@ class _TextScript:
 
     def hear(self, reply: Reply) -> list[Call]:
         is_over = reply.finish_reason == "stop"
-        self._heard = self._format.ended(reply.text) if is_over else reply.text
+        text = _without_stop(reply.text, self._first.sampling.stop) if is_over else reply.text
+        self._heard = self._format.ended(text) if is_over and text == reply.text else text
         self.text += self._heard
         self._messages.append(Message("assistant", self._heard))
         code = self._format.call(self._heard) if is_over else None
@@ -313,6 +314,11 @@ class _ChatScript:
 
     def finish(self) -> None:
         """What a server ends a turn with is not part of its answer."""
+
+
+def _without_stop(text: str, stops: Sequence[str]) -> str:
+    """The text without the user's own stop, which servers keep as they keep the ends of calls."""
+    return next((text.removesuffix(stop) for stop in stops if text.endswith(stop)), text)
 
 
 def _read(call: ToolCall) -> Call:

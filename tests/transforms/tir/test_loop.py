@@ -1,6 +1,7 @@
 """The tool loop: what the model sees, what is kept, and how a solution comes to its end."""
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -255,6 +256,17 @@ def test_a_stop_that_ends_no_call_is_gone_on_from():
     reply, use = solved(model)
     assert reply.text == "```text\nabc\n```\nDone."
     assert (use.rounds, use.executions) == (2, 0)
+
+
+def test_a_stop_of_the_users_own_ends_the_solution_and_is_not_in_it():
+    """The server is told to keep stops, for the sake of the ends of calls."""
+    model = Model("It is 4.\nEND")
+    tool = PythonTool(Settings())
+    first = dataclasses.replace(turn(), sampling=Sampling(stop=("\nEND",)))
+    cells = Cells(Interpreter(), "sample", 1, Kept(), 10.0, 1000)
+    reply, use = asyncio.run(solve(tool, first, model, cells))
+    assert model.turns[0].sampling.stop == ("\nEND", "```\n", "```\r\n")
+    assert (reply.text, use.ended, use.rounds) == ("It is 4.", "answer", 1)
 
 
 def test_executions_are_drawn_for_each_sample():
