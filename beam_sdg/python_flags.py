@@ -1,5 +1,6 @@
 """The flags of recipes that let a model call Python: how it calls, and where code runs."""
 
+import dataclasses
 import functools
 from typing import Any, Literal
 
@@ -39,9 +40,12 @@ class PythonConfig(RecipeConfig):
         "ends",
         description="what happens to a call when none is left: it ends the solution or is refused",
     )
+    when_cut: Literal["reject", "kept"] = pydantic.Field(
+        "reject", description="what becomes of a solution whose tokens are used up"
+    )
     execution_timeout_s: float = pydantic.Field(10.0, gt=0, description="most time of one call")
     output_limit: int = pydantic.Field(
-        1000, ge=64, description="most characters of its output that the model is shown"
+        1000, ge=64, description="most bytes of its output that the model is shown"
     )
     tokenizer: str = pydantic.Field(
         "",
@@ -93,6 +97,8 @@ class PythonConfig(RecipeConfig):
         Raises:
             UsageError: a flag does not fit, or the model has no template.
         """
+        if self.code_format == TOOL_CALLS and models.api == "text":
+            raise UsageError(f"--code_format {TOOL_CALLS} is of chats; drop --api text")
         return PythonTool(
             sandbox=self.sandbox_settings(),
             code_format=self.code_format,
@@ -100,6 +106,7 @@ class PythonConfig(RecipeConfig):
             max_executions=_range(self.max_executions),
             announce_remaining=self.announce_remaining,
             when_spent=self.when_spent,
+            when_cut=self.when_cut,
             timeout_s=self.execution_timeout_s,
             output_limit=self.output_limit,
         )
@@ -123,18 +130,20 @@ class PythonConfig(RecipeConfig):
         name = self.tokenizer or models.model
         if not name or self.code_format == TOOL_CALLS or models.api == "text":
             return None
-        template = _template_of(name, "" if self.tokenizer else models.revision, self.today)
-        if template.reads_the_date and not self.today:
+        template = _template_of(name, "" if self.tokenizer else models.revision)
+        if not template.reads_the_date:
+            return template
+        if not self.today:
             raise UsageError(
                 f"--today is missing: the chat template of {name} writes a date, and one that "
                 "changes would make all answers of yesterday void; pass one, such as 2025-08-31"
             )
-        return template
+        return dataclasses.replace(template, today=self.today)
 
 
 @functools.lru_cache(maxsize=16)
-def _template_of(name: str, revision: str, today: str) -> ChatTemplate:
-    return ChatTemplate.of_model(name, revision, today)
+def _template_of(name: str, revision: str) -> ChatTemplate:
+    return ChatTemplate.of_model(name, revision)
 
 
 def _range(text: str) -> int | tuple[int, int] | None:

@@ -51,7 +51,6 @@ from transforms.errors import (
     explained,
     without_step,
 )
-from transforms.export import ExportRows
 from transforms.grouping import spilling
 from transforms.outcome import Outcome, SourceOutcome
 from transforms.records import Reject
@@ -114,7 +113,7 @@ class Stage:
     @property
     def row_by_row(self) -> bool:
         """Whether each row, with its id, is made from one row alone: then shards can be too."""
-        return isinstance(self.transform, Ask | ExportRows)
+        return getattr(self.transform, "row_by_row", False)
 
 
 class Watcher:

@@ -20,6 +20,7 @@ import pydantic
 
 from sandbox import engine as docker_engine
 from sandbox import owner
+from sandbox.contract import SandboxError
 from sandbox.pool import STARTS_AT_ONCE, Box, Pool
 from sandbox.wire import AttachedLink, listen_once
 
@@ -70,8 +71,8 @@ class DockerSandbox(pydantic.BaseModel, frozen=True, extra="forbid"):
         return True
 
     def identity(self) -> str:
-        """The image's name and what a cell may use."""
-        return f"docker {self.image} {self.memory_mb} {self.cpus} {self.processes} {self.tmp_mb}"
+        """The image's name: limits decide only what fails, and may be raised in the middle."""
+        return f"docker {self.image}"
 
     def container(self) -> docker_engine.ContainerSpec:
         """What one container is."""
@@ -181,9 +182,16 @@ class _Containers:
         self._threads.shutdown(wait=False)
 
     async def _call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call what blocks on one of our few threads."""
+        """Call what blocks on one of our few threads.
+
+        Raises:
+            SandboxError: the engine does not answer as it should.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, function, *arguments)
+        try:
+            return await loop.run_in_executor(self._threads, function, *arguments)
+        except (docker_engine.docker_package().errors.DockerException, OSError) as error:
+            raise SandboxError(f"the Docker engine failed: {error}") from error
 
     def _by_socket(self) -> bool:
         chosen = self._settings.transport

@@ -17,7 +17,7 @@ def call(code: str, output: str) -> str:
 
 def used(executions: int, most: int | None, ended: str = "answer") -> ToolUse:
     """How often a sample called Python."""
-    return ToolUse("fenced", most, executions + 1, executions, 0, 0, 0, 100, 20, ended)
+    return ToolUse("fenced", most, executions + 1, executions, 0, 0, 0, 0, 100, 20, ended)
 
 
 def solution(

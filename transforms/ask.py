@@ -50,6 +50,8 @@ class Ask(beam.PTransform):
             calls and results included, and none is corrected.
     """
 
+    row_by_row = True
+
     name: str
     prompt: str
     variables: Variables

@@ -19,6 +19,8 @@ class ExportRows(beam.PTransform):
     Out:  `rows`, one per record and with its id; `rejects`, empty.
     """
 
+    row_by_row = True
+
     convert: Callable[[Any], Any]
     row_type: Any
 

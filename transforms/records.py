@@ -104,9 +104,10 @@ class Call:
 class ToolUse:
     """How a model used Python on its way to one answer.
 
-    `rounds` are its turns, and `executions` what the sandbox was asked; of these `errors` raised,
+    `rounds` are its turns, and `executions` the calls that ran; of these `errors` raised,
     `timeouts` ran out of time, and `state_losses` cost the session its variables. At most
-    `max_executions` were allowed; None is any number. Of the tokens that the sample's budget counts
+    `max_executions` were allowed; None is any number. `refused` calls did not run, and the model
+    was told so. Of the tokens that the sample's budget counts
     `completion_tokens` are the model's, and `result_tokens` those of results. `ended` says why it
     was over: `answer`, where the model had come to its end; `executions`, where it went on calling
     with none left; `budget`, where its tokens were used up.
@@ -116,6 +117,7 @@ class ToolUse:
     max_executions: int | None
     rounds: int
     executions: int
+    refused: int
     errors: int
     timeouts: int
     state_losses: int

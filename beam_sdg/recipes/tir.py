@@ -62,6 +62,9 @@ class TirConfig(PythonConfig):
     too_many_executions: bool = pydantic.Field(
         True, description="reject those with more calls than they were allowed"
     )
+    final_answer_heading: bool = pydantic.Field(
+        False, description='count only a box behind a bold "Final Answer", as published'
+    )
     cut_after_final_box: bool = pydantic.Field(
         True, description="end a solution where its final answer ends"
     )
@@ -72,6 +75,9 @@ class TirConfig(PythonConfig):
     quorum: int = pydantic.Field(5, ge=1, description="votes of it that must be readable")
     window: int = pydantic.Field(
         1500, ge=0, description="characters on either side of a call that judges are shown"
+    )
+    moderate_share: float = pydantic.Field(
+        0.5, gt=0, le=1, description="calls that must be novel and moderate, where none is better"
     )
     into: str = pydantic.Field(
         "", description=f"rewrite the calls in another format: {', '.join(_TAGGED)}"
@@ -88,7 +94,8 @@ class TirConfig(PythonConfig):
     def _can_be_rewritten(self) -> "TirConfig":
         if self.into and self.code_format not in (*_TAGGED, TOOL_CALLS):
             raise ValueError(f"calls of {self.code_format} are messages: drop --into {self.into}")
-        InsightSettings(votes=self.votes, quorum=self.quorum)
+        if self.judge_fragments:
+            self.insight()
         return self
 
     def expected_rows(self) -> int:
@@ -105,6 +112,10 @@ class TirConfig(PythonConfig):
         own = {name: value for name, value in names.items() if value}
         given = self.problems or (f"sample={SAMPLE}",)
         return tuple(Source.parse(text, **own).resolve("--column") for text in given)
+
+    def insight(self) -> InsightSettings:
+        """How fragments are judged."""
+        return InsightSettings(**self.model_dump(include=set(InsightSettings.model_fields)))
 
     def filters(self) -> TirFilters:
         """Which filters are applied."""
@@ -173,7 +184,7 @@ def _judged(config: TirConfig, context: Context, written_as: str) -> Stage:
     """The stage that shows fragments of the solutions to judges."""
     judge = "filter_fragments"
     models = context.models_of(judge)
-    settings = InsightSettings(window=config.window, votes=config.votes, quorum=config.quorum)
+    settings = config.insight()
     sampling = models.sampling()
     if sampling.temperature is None:  # as published
         sampling = sampling.model_copy(update={"temperature": 0.7})

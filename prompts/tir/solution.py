@@ -17,6 +17,7 @@ FAULTS = {
     "answer_before_code": 0.06,
     "no_final_answer": 0.06,
     "too_many_code_blocks": 0.06,
+    "too_many_executions": 0.06,
     "incomplete_execution": 0.06,
 }
 # What judges have to make of a solution's code.
@@ -58,9 +59,11 @@ def rehearse(messages: Sequence[Mapping[str, str]], rng: random.Random) -> str:
     numbers = numbers[:6] or [rng.randint(2, 99), rng.randint(2, 99)]
     if plan.fault == "no_code":
         return f"The numbers add up to {sum(numbers)}.\n\n\\boxed{{{sum(numbers)}}}"
-    calls_on = plan.fault == "incomplete_execution"  # until no execution is left
+    calls_on = plan.fault == "too_many_executions"  # until no execution is left, and then again
     if len(results) < plan.blocks or calls_on:
         return _call(plan, numbers, len(results))
+    if plan.fault == "incomplete_execution":
+        return "One more try.\n\n```python\nprint(total)\n```text\nwhich is \\boxed{1}."
     answer = results[-1].strip().splitlines()[0]
     if plan.fault == "no_final_answer":
         return f"So it must be about {answer}, give or take."

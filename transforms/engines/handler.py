@@ -247,7 +247,7 @@ class _Ask:
             if isinstance(outcome, Failure):
                 return self._reject(talk, Fault(outcome.reason, outcome.detail))
             talk.replies.append(outcome)
-            value = self._read(record, outcome)
+            value = self._read(talk, outcome)
             if not isinstance(value, Fault):
                 return self._kept(talk, value)
             if len(talk.replies) > asking.corrections or outcome.finish_reason != "stop":
@@ -298,19 +298,20 @@ class _Ask:
 
     async def _solution(self, talk: "_Talk", first: Turn, tool: PythonTool) -> Reply | Failure:
         """What a model that may call Python has come to."""
-        turns = _TurnsOf(self, talk)
+        turns, shared = _TurnsOf(self, talk), shared_sandbox(tool.sandbox)
         cells = Cells(
-            sandbox=shared_sandbox(tool.sandbox).sandbox,
+            sandbox=shared.sandbox,
             name=sample_id(talk.record.id, talk.sample),
             seed=self._asking.seed,
             kept=turns,
             timeout_s=tool.timeout_s,
             output_limit=tool.output_limit,
         )
-        try:
-            outcome, talk.tool_use = await solve(tool, first, turns, cells)
-        finally:
-            await cells.close()
+        async with shared.places:  # else prompts would wait for sessions until they leave the cache
+            try:
+                outcome, talk.tool_use = await solve(tool, first, turns, cells)
+            finally:
+                await cells.close()
         return outcome
 
     async def _complete(
@@ -350,7 +351,7 @@ class _Ask:
             self._tally.check()
         return attempted.result
 
-    def _read(self, record: Any, reply: Reply) -> Any:
+    def _read(self, talk: "_Talk", reply: Reply) -> Any:
         """The value, or the fault of an answer that cannot be used."""
         if reply.finish_reason == "content_filter":
             return Fault("content_filter", "the server withheld the answer")
@@ -359,14 +360,19 @@ class _Ask:
         python = self._asking.python
         is_kept = python is not None and python.when_cut == "kept"
         if reply.finish_reason == "length" and not is_kept:  # even a complete object may be a draft
-            return Fault("truncated_answer", self._cut_off(reply))
+            return Fault("truncated_answer", self._cut_off(reply, talk.tool_use))
         value = self._asking.reader.read(reply.text)
         if isinstance(value, Fault) or self._asking.check is None:
             return value
-        return self._asking.check(record, value) or value
+        return self._asking.check(talk.record, value) or value
 
-    def _cut_off(self, reply: Reply) -> str:
+    def _cut_off(self, reply: Reply, use: ToolUse | None) -> str:
         tokens, most = reply.completion_tokens, self._asking.sampling.max_tokens
+        if use is not None:
+            return (
+                f"cut off in round {use.rounds}, after {tokens} tokens that the model wrote and "
+                f"{use.result_tokens} of results; raise --max_tokens"
+            )
         if most is None:
             return f"cut off after {tokens} tokens by the server's own limit; set --max_tokens"
         if tokens >= most:

@@ -8,6 +8,9 @@ the model is told that what they left is gone.
 import asyncio
 import contextlib
 import dataclasses
+import itertools
+import re
+import time
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -19,11 +22,12 @@ FRESH = (
     "calls are gone]"
 )
 _TRIES = 5
-_PAUSE_S = 0.5
+_PATIENCE_S = 120.0
+_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0
 
 
 class CellLost(Exception):
-    """A sandbox failed again and again: nothing is known of the code."""
+    """Sessions broke under a cell again and again: nothing is known of its code."""
 
 
 class Executions(Protocol):
@@ -72,7 +76,7 @@ class Cells:
         """What becomes of a cell.
 
         Raises:
-            CellLost: the sandbox failed, and so did fresh sessions after it.
+            CellLost: its session broke, and so did fresh ones.
             RunError: there is none that could run it, or the store cannot be written.
         """
         execution = self._kept.execution(key)
@@ -89,23 +93,39 @@ class Cells:
             self._session = None
 
     async def _executed(self, code: str) -> Execution:
-        fault: SandboxError | None = None
-        for attempt in range(_TRIES):
-            if attempt:
-                await asyncio.sleep(_PAUSE_S * 2 ** (attempt - 1))
+        for _ in range(_TRIES):
             is_fresh = self._session is None
+            session = self._session = self._session or await self._opened()
             try:
-                if self._session is None:
-                    self._session = await self._sandbox.open(self._name, self._seed)
-                execution = await self._session.execute(code, self._timeout_s, self._output_limit)
-            except SandboxDown as error:
-                raise _refusal(error) from error
+                execution = await session.execute(code, self._timeout_s, self._output_limit)
             except SandboxError as error:
                 fault = error
                 await self.close()
                 continue
             return _told_of_loss(execution) if is_fresh and self._has_run else execution
-        raise CellLost(f"{_TRIES} sessions failed, the last with: {fault}")
+        raise CellLost(f"{_TRIES} sessions broke, the last with: {fault}")
+
+    async def _opened(self) -> Session:
+        """A fresh session; an engine that is away for a while costs no sample.
+
+        Raises:
+            RunError: nothing here can run Python, or has not for too long.
+        """
+        since = time.monotonic()
+        for attempt in itertools.count():
+            try:
+                return await self._sandbox.open(self._name, self._seed)
+            except SandboxDown as error:
+                raise _refusal(error) from error
+            except SandboxError as error:
+                if time.monotonic() > since + _PATIENCE_S:
+                    raise RunError(
+                        f"no session could be opened for {_PATIENCE_S:g} s: {error}; look at "
+                        "beam-sdg sandbox doctor, then run the same command again: answers so far "
+                        "are kept"
+                    ) from error
+            await asyncio.sleep(min(_LONGEST_PAUSE_S, _PAUSE_S * 2**attempt))
+        raise AssertionError("unreachable")
 
 
 async def ready(sandbox: Sandbox) -> None:
@@ -116,7 +136,7 @@ async def ready(sandbox: Sandbox) -> None:
     """
     try:
         await sandbox.ready()
-    except SandboxDown as error:
+    except SandboxError as error:
         raise _refusal(error) from error
 
 
@@ -138,8 +158,10 @@ def require(settings: SandboxSettings) -> None:
         asyncio.run(look())
 
 
-def _refusal(error: SandboxDown) -> RunError:
-    return RunError(f"no sandbox can run Python: {error}")
+def _refusal(error: SandboxError) -> RunError:
+    """The sandbox's words, its flags by the names that runs have for them."""
+    words = re.sub(r"--(engine|tls|image|runtime)\b", r"--sandbox_\1", str(error))
+    return RunError(f"no sandbox can run Python: {words}")
 
 
 def _told_of_loss(execution: Execution) -> Execution:
@@ -154,12 +176,14 @@ class SharedSandbox:
         self._settings = settings
         self._users = 0
         self._sandbox: Sandbox | None = None
+        self._places: asyncio.Semaphore | None = None
 
     @contextlib.asynccontextmanager
     async def used(self) -> AsyncIterator[Sandbox]:
         """Open it if need be; the last who leaves closes it. On one event loop."""
         if self._sandbox is None:
             self._sandbox = self._settings.open()
+            self._places = asyncio.Semaphore(self._sandbox.sessions)
         self._users += 1
         try:
             yield self._sandbox
@@ -168,6 +192,12 @@ class SharedSandbox:
             if not self._users:
                 sandbox, self._sandbox = self._sandbox, None
                 await sandbox.close()
+
+    @property
+    def places(self) -> asyncio.Semaphore:
+        """For as many solutions at once as sessions may be open: for those within `used`."""
+        assert self._places is not None
+        return self._places
 
     @property
     def sandbox(self) -> Sandbox:

@@ -7,6 +7,8 @@ put there. The model is stopped at the end of a call; the result is appended; it
 import dataclasses
 from typing import Protocol
 
+NOT_RUN = "[not run: "  # so begins the result of a call that was not
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Block:
@@ -17,8 +19,8 @@ class Block:
 
     `text[start:end]` is the call with its tags; where it has a result, `text[end:result_end]` is
     that with its tags, and `output` what stands in it, the sandbox's notices included. A call
-    without a result has the output None, and `result_end` is `end`; a call that is not complete
-    (no end tag) goes to the end of the text.
+    without a result has the output None, and `result_end` is `end`; one that is not complete has no
+    end tag, or one that ends no call.
     """
 
     code: str

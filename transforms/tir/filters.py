@@ -97,6 +97,8 @@ class FilterTir(beam.PTransform):
             that would not read the same there is a reject, `not_rewritable`.
     """
 
+    row_by_row = True
+
     stage: str
     code_format: CodeFormat
     settings: TirFilters = TirFilters()
@@ -142,6 +144,8 @@ def lacks_results(parsed: Parsed, settings: TirFilters) -> str | None:
             return f"call {number} of {total} is not closed{ended}"
         if block.output is None:
             return f"call {number} of {total} has no result{ended}"
+    if use is not None and total != (given := use.executions + use.refused):
+        return f"{total} results in the text, of which {given} were given"
     return None
 
 
@@ -187,24 +191,21 @@ def calls_too_often(parsed: Parsed, settings: TirFilters) -> str | None:
 
 
 def exceeds_executions(parsed: Parsed, settings: TirFilters) -> str | None:
-    """There are more calls than the model was told that it has, or it tried to make more."""
+    """The model called once more when none was left, and that ended the solution."""
     use = parsed.solution.tool_use
-    if use is None or use.max_executions is None:
+    if use is None or use.ended != "executions":
         return None
-    found, most = max(len(parsed.blocks), use.executions), use.max_executions
-    if found > most:
-        return f"{found} calls, of {most} that it was allowed"
-    return f"it went on after all {most} of its calls" if use.ended == "executions" else None
+    return f"a call beyond the {use.max_executions} that it was allowed"
 
 
 FILTERS = (
     Filter("no_code", lacks_code),
+    Filter("too_many_executions", exceeds_executions),
     Filter("incomplete_execution", lacks_results),
     Filter("boxed_before_code", boxes_before_code),
     Filter("answer_before_code", answers_before_code),
     Filter("no_final_answer", lacks_final_answer),
     Filter("too_many_code_blocks", calls_too_often),
-    Filter("too_many_executions", exceeds_executions),
 )
 
 

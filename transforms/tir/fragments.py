@@ -11,7 +11,7 @@ from transforms.codec import to_json
 from transforms.grouping import Group
 from transforms.outcome import Outcome, SplitRejects
 from transforms.records import Fragment, Reject, Solution, sample_id
-from transforms.tir.code_format import Block, CodeFormat
+from transforms.tir.code_format import NOT_RUN, Block, CodeFormat
 
 WINDOW = 1500
 # Code that cannot be parsed has an error and no frames.
@@ -98,7 +98,9 @@ def fragments_of(solution: Solution, code_format: CodeFormat, window: int) -> li
 
 
 def _works(block: Block) -> bool:
-    return block.is_complete and block.output is not None and not _TRACEBACK.search(block.output)
+    output = block.output
+    is_told = output is not None and not output.startswith(NOT_RUN)
+    return block.is_complete and is_told and not _TRACEBACK.search(output or "")
 
 
 def _extracted(

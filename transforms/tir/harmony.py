@@ -51,8 +51,9 @@ class HarmonyFormat:
     has_special_tokens: bool = True
 
     def ended(self, text: str) -> str:
-        found = self.blocks(text)
-        return text + _CALL if found and not found[-1].is_complete else text
+        last = _messages(text)[-1:]
+        is_open = any(_is_call(message) and not message.ended for message in last)
+        return text + _CALL if is_open and last[0].end == len(text) else text
 
     def call(self, text: str) -> str | None:
         return code_at_the_end(self.blocks(text), text)
@@ -76,15 +77,21 @@ class HarmonyFormat:
         messages = _messages(text)
         at = 0  # the end of the last call or result
         for message, after in itertools.zip_longest(messages, messages[1:]):
-            is_open = not message.ended and after is None
-            if not _is_call(message) or not (message.ended == _CALL or is_open):
+            if not _is_call(message):
                 continue
+            is_complete = message.ended == _CALL
             output, result_end = None, message.end
-            if after and _RESULT_AUTHOR.match(after.header) and after.ended == "<|end|>":
+            if (
+                is_complete
+                and after
+                and _RESULT_AUTHOR.match(after.header)
+                and after.ended == "<|end|>"
+            ):
                 output, result_end = unescaped(after.body), after.end
                 result_end += len(_NEXT) * text.startswith(_NEXT, result_end)
             start = max(at, message.start)
-            found.append(Block(_code(message), start, message.end, not is_open, output, result_end))
+            code = _code(message)
+            found.append(Block(code, start, message.end, is_complete, output, result_end))
             at = result_end
         return found
 

@@ -96,6 +96,8 @@ class KeepInsightful(beam.PTransform):
         sampling: how the judge draws; the published temperature.
     """
 
+    row_by_row = True
+
     stage: str
     code_format: CodeFormat
     engine: Engine

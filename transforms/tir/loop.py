@@ -22,12 +22,14 @@ from transforms.engines.engine import Failure, Message, Reply, ToolCall, Turn
 from transforms.records import ToolUse
 from transforms.seeding import digest
 from transforms.tir.cells import CellLost, Cells
+from transforms.tir.code_format import NOT_RUN
+from transforms.tir.escaping import escaped
 from transforms.tir.formats import CODE_FORMATS
 from transforms.tir.python_tool import PythonTool
 
 ANSWER, EXECUTIONS, BUDGET = "answer", "executions", "budget"
-_BYTES_PER_TOKEN, _TOKENS_AROUND = 3, 8  # of a result that no server has counted yet
-_MOST_REFUSALS = 3  # in a row
+_BYTES_PER_TOKEN, _TOKENS_AROUND = 3, 8  # of what no server has counted; a digit is a token
+_MOST_REFUSALS = 3  # in one solution
 _END_OF_TURN = re.compile(r"<\|\w+\|>\s*\Z")
 
 
@@ -98,7 +100,7 @@ async def solve(
     script = _ChatScript(first) if tool.code_format == TOOL_CALLS else _TextScript(tool, first)
     account = _Account(first.sampling.max_tokens)
     said: Sequence[Message] = first.messages
-    key, refusals, ended = first.key, 0, ""
+    key, ended = first.key, ""
     while not ended:
         left = account.left()
         if left is not None and left <= 0:
@@ -114,39 +116,54 @@ async def solve(
         calls = script.hear(reply)
         if reply.finish_reason == "length":
             ended = BUDGET
-            break
-        if not calls and not script.is_paused():
-            script.finish()
-            ended = ANSWER
-            break
-        results: list[str] = []
-        for number, call in enumerate(calls):
-            is_spent = most is not None and account.executions >= most
-            if is_spent and (tool.when_spent == "ends" or refusals == _MOST_REFUSALS):
-                ended = EXECUTIONS
-                break
-            if is_spent:
-                refusals += 1
-                results.append(f"[not run: all {most} code executions are used]")
-                continue
-            if call.fault:
-                account.executions += 1
-                account.errors += 1
-                results.append(call.fault + _left(tool, most, account.executions))
-                continue
+        elif calls:
             try:
-                execution = await cells.run(digest(key, "execution", number), call.code)
+                results = await _results(tool, most, account, cells, key, calls)
             except CellLost as error:
                 return Failure("sandbox_failed", str(error)), account.use(tool, most, "")
-            account.executions += 1
-            account.errors += execution.status in ("error", "died")
-            account.timeouts += execution.status == "timeout"
-            account.state_losses += execution.state_lost
-            results.append(execution.text + _left(tool, most, account.executions))
-        said = script.tell(results)
-        account.expect(results)
-        key = digest(key, reply.text, *results)
+            ended = EXECUTIONS if len(results) < len(calls) else ""
+            said = script.tell(results)
+            account.expect(results)
+            key = digest(key, reply.text, *map(str, reply.calls), *results)
+        elif script.is_paused():
+            said = ()
+            key = digest(key, reply.text)
+        else:
+            script.finish()
+            ended = ANSWER
     return account.whole(script.text, ended), account.use(tool, most, ended)
+
+
+async def _results(
+    tool: PythonTool,
+    most: int | None,
+    account: "_Account",
+    cells: Cells,
+    key: str,
+    calls: Sequence[Call],
+) -> list[str]:
+    """What the model is shown of its calls; fewer than there are where one ends the solution.
+
+    Raises:
+        CellLost, RunError: as `Cells.run`.
+    """
+    results: list[str] = []
+    for number, call in enumerate(calls):
+        is_spent = most is not None and account.executions >= most
+        if is_spent and (tool.when_spent == "ends" or account.refused >= _MOST_REFUSALS):
+            return results
+        if is_spent or call.fault:
+            account.refused += 1
+            why = f"all {most} code executions are used" if is_spent else call.fault
+            results.append(f"{NOT_RUN}{why}]")
+            continue
+        execution = await cells.run(digest(key, "execution", number, call.code), call.code)
+        account.executions += 1
+        account.errors += execution.status in ("error", "died")
+        account.timeouts += execution.status == "timeout"
+        account.state_losses += execution.state_lost
+        results.append(execution.text + _left(tool, most, account.executions))
+    return results
 
 
 def _left(tool: PythonTool, most: int | None, executions: int) -> str:
@@ -161,29 +178,33 @@ class _Account:
 
     def __init__(self, budget: int | None) -> None:
         self._budget = budget
-        self._result_tokens = self._expected = 0
+        self._completion_tokens = self._result_tokens = self._expected = 0
         self.replies: list[Reply] = []
-        self.executions = self.errors = self.timeouts = self.state_losses = 0
+        self.executions = self.refused = self.errors = self.timeouts = self.state_losses = 0
 
     def left(self) -> int | None:
         """The tokens that the next turn may take; None where nobody counts."""
         if self._budget is None:
             return None
-        return self._budget - self._completion() - self._result_tokens - self._expected
+        return self._budget - self._completion_tokens - self._result_tokens - self._expected
 
     def add(self, reply: Reply) -> None:
-        """Count a turn; its prompt tells how long the results before it were."""
+        """Count a turn; its prompt tells how long the results before it were.
+
+        Where the server does not tell, or leaves earlier reasoning out of the prompt, the estimate
+        stands.
+        """
         if self.replies:
             last = self.replies[-1]
             grown = reply.prompt_tokens - last.prompt_tokens - last.completion_tokens
-            self._result_tokens += max(0, grown)
+            self._result_tokens += grown if grown > 0 else self._expected
+        self._completion_tokens += reply.completion_tokens or _estimate(reply.text)
         self._expected = 0
         self.replies.append(reply)
 
     def expect(self, results: Sequence[str]) -> None:
         """Results were shown, which the next turn will count: until then they are estimated."""
-        size = sum(len(result.encode("utf-8", "surrogatepass")) for result in results)
-        self._expected = math.ceil(size / _BYTES_PER_TOKEN) + _TOKENS_AROUND * len(results)
+        self._expected = sum(_estimate(result) + _TOKENS_AROUND for result in results)
 
     def whole(self, text: str, ended: str) -> Reply:
         """All turns as one reply."""
@@ -198,7 +219,7 @@ class _Account:
             reasoning="",
             finish_reason=finish_reason,
             prompt_tokens=sum(reply.prompt_tokens for reply in replies),
-            completion_tokens=self._completion(),
+            completion_tokens=self._completion_tokens,
             cached_tokens=sum(reply.cached_tokens for reply in replies),
             reasoning_tokens=sum(reply.reasoning_tokens for reply in replies),
             logprobs=tuple(logprob for reply in replies for logprob in reply.logprobs),
@@ -211,16 +232,20 @@ class _Account:
             max_executions=most,
             rounds=len(self.replies),
             executions=self.executions,
+            refused=self.refused,
             errors=self.errors,
             timeouts=self.timeouts,
             state_losses=self.state_losses,
-            completion_tokens=self._completion(),
+            completion_tokens=self._completion_tokens,
             result_tokens=self._result_tokens,
             ended=ended,
         )
 
-    def _completion(self) -> int:
-        return sum(reply.completion_tokens for reply in self.replies)
+
+def _estimate(text: str) -> int:
+    """About how many tokens a text is."""
+    digits = sum(character.isdigit() for character in text)
+    return digits + math.ceil((len(text.encode("utf-8", "replace")) - digits) / _BYTES_PER_TOKEN)
 
 
 class _TextScript:
@@ -235,7 +260,7 @@ class _TextScript:
             update={"stop": (*first.sampling.stop, *self._format.stop)}
         )
         self._messages = list(first.messages)
-        self._heard = ""
+        self._new = ""  # since the last result
 
     def turn(self, key: str, max_tokens: int | None) -> Turn:
         return dataclasses.replace(
@@ -249,22 +274,35 @@ class _TextScript:
         )
 
     def hear(self, reply: Reply) -> list[Call]:
+        """Take what the model wrote, up to the end of its first call.
+
+        A server that does not stop there lets the model write on, results of its own making
+        included: what it says behind a call that has not run is no part of a solution.
+        """
         is_over = reply.finish_reason == "stop"
         text = _without_stop(reply.text, self._first.sampling.stop) if is_over else reply.text
-        self._heard = self._format.ended(text) if is_over and text == reply.text else text
-        self.text += self._heard
-        self._messages.append(Message("assistant", self._heard))
-        code = self._format.call(self._heard) if is_over else None
+        new = self._new + text
+        if is_over and text == reply.text:
+            new = self._format.ended(new)
+        calls = [block for block in self._format.blocks(new) if block.is_complete]
+        if calls:
+            new = new[: calls[0].end]
+        heard = new[len(self._new) :]
+        self.text += heard
+        self._new = new
+        self._messages.append(Message("assistant", heard))
+        code = self._format.call(new) if is_over else None
         return [] if code is None else [Call(code)]
 
     def tell(self, results: Sequence[str]) -> list[Message]:
         said = [Message("tool", result) for result in results]
-        self.text += "".join(self._format.result(result, self._heard) for result in results)
+        self.text += "".join(self._format.result(result, self._new) for result in results)
+        self._new = ""
         self._messages += said
         return said
 
     def is_paused(self) -> bool:
-        return self._format.is_paused(self._heard)
+        return self._messages[-1].content != "" and self._format.is_paused(self._new)
 
     def finish(self) -> None:
         """Leave out the mark with which a model ends its turn, where it is part of the text."""
@@ -297,13 +335,15 @@ class _ChatScript:
 
     def tell(self, results: Sequence[str]) -> list[Message]:
         said = [
-            Message("tool", result, call_id=call.id)
+            Message("tool", escaped(result), call_id=call.id)
             for call, result in zip(self._calls, results, strict=False)
         ]
         for call, result in itertools.zip_longest(self._calls, results):
             if self.text and not self.text.endswith("\n"):
                 self.text += "\n"
-            written = self._format.written(_read(call).code or call.arguments)
+            read = _read(call)
+            fence = f"```json\n{escaped(call.arguments)}\n```\n"  # what is not Python is no call
+            written = fence if read.fault else self._format.written(read.code)
             self.text += written
             self.text += "" if result is None else self._format.result(result, written)
         self._messages += said
@@ -323,11 +363,11 @@ def _without_stop(text: str, stops: Sequence[str]) -> str:
 
 def _read(call: ToolCall) -> Call:
     if call.name != PYTHON:
-        return Call("", f"[there is no tool {call.name!r}; the one there is is called {PYTHON}]")
+        return Call("", f"there is no tool {call.name!r}; the one there is is called {PYTHON}")
     try:
         code = json.loads(call.arguments)["code"]
     except (ValueError, LookupError, TypeError, RecursionError):
         code = None
     if not isinstance(code, str):
-        return Call("", '[the arguments of a call are a JSON object: {"code": "…"}]')
+        return Call("", 'the arguments of a call are a JSON object: {"code": "…"}')
     return Call(code)

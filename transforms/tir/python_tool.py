@@ -10,6 +10,10 @@ from transforms.engines.engine import Turn
 from transforms.seeding import digest, integer
 from transforms.tir.formats import CODE_FORMATS, GPT_OSS
 
+_LEAST_OUTPUT = 64
+# What Python is called where a template offers a model its own tools.
+_BUILTIN_TOOLS = {GPT_OSS: "python", "llama3": "code_interpreter"}
+
 
 @dataclasses.dataclass(frozen=True)
 class PythonTool:
@@ -29,7 +33,7 @@ class PythonTool:
     when_cut: what becomes of a solution whose tokens are used up, results included: a `reject`;
         or it is `kept`, as it is.
     timeout_s: of one call; published 10.
-    output_limit: characters of output that the model is shown of one call; published 1,000.
+    output_limit: bytes of output that the model is shown of one call; published 1,000 characters.
     """
 
     sandbox: SandboxSettings
@@ -51,6 +55,11 @@ class PythonTool:
                 raise ValueError(f"max_executions {low} to {high} is no range from 0 on")
             case int(number) if number < 0:
                 raise ValueError(f"max_executions must be 0 or more, not {number}")
+        if self.timeout_s <= 0 or self.output_limit < _LEAST_OUTPUT:
+            raise ValueError(
+                f"a call takes more than 0 s and shows at least {_LEAST_OUTPUT} bytes, not "
+                f"{self.timeout_s} and {self.output_limit}"
+            )
 
     def drawn(self, seed: int) -> int | None:
         """How many calls the sample with this seed may have run."""
@@ -72,8 +81,8 @@ class PythonTool:
         arguments: dict[str, Any] = dict(sampling.chat_template_args)
         if sampling.reasoning_effort is not None:
             arguments["reasoning_effort"] = sampling.reasoning_effort
-        if self.code_format == GPT_OSS:
-            arguments.setdefault("builtin_tools", ["python"])
+        if self.code_format in _BUILTIN_TOOLS:
+            arguments.setdefault("builtin_tools", [_BUILTIN_TOOLS[self.code_format]])
         return self.template.render(messages, **arguments)
 
     def settings(self) -> dict[str, Any]:
@@ -85,6 +94,7 @@ class PythonTool:
             "max_executions": self.max_executions,
             "announce_remaining": self.announce_remaining,
             "when_spent": self.when_spent,
+            "when_cut": self.when_cut,
             "timeout_s": self.timeout_s,
             "output_limit": self.output_limit,
         }

@@ -23,12 +23,15 @@ OFF = dict.fromkeys((each.reason for each in FILTERS), False) | {"too_many_code_
 # What each filter is there for: a text and the fields of its solution.
 PLANTED = {
     "no_code": ("The answer is \\boxed{42}.", {}),
+    "too_many_executions": (
+        f"{RUN}And:\n```python\nprint(1)\n```\n",
+        {"tool_use": used(1, 1, ended="executions")},
+    ),
     "incomplete_execution": (f"{RUN}And:\n```python\nprint(1)\n```\n\\boxed{{42}}", {}),
     "boxed_before_code": (f"Clearly \\boxed{{42}}.\n{RUN}\\boxed{{42}}", {}),
     "answer_before_code": (f"The answer is 42. Let me see.\n{RUN}\\boxed{{42}}", {}),
     "no_final_answer": (f"We need a product.\n{RUN}So it is 42.", {}),
     "too_many_code_blocks": (f"First.\n{RUN}Again.\n{RUN}Again.\n{RUN}\\boxed{{42}}", {}),
-    "too_many_executions": (f"First.\n{RUN}Again.\n{RUN}\\boxed{{42}}", {"tool_use": used(2, 1)}),
 }
 SETTINGS = TirFilters(too_many_code_blocks=2)
 
@@ -94,8 +97,8 @@ def test_a_good_solution_is_a_row():
 def test_an_incomplete_execution_says_which(text, detail):
     """The call's number, and why the sample ended where that is known."""
     assert outcome(text).detail == detail
-    out = outcome(text, tool_use=used(1, 1, ended="executions"))
-    assert out.detail == f"{detail}; the sample ended for: executions"
+    out = outcome(text, tool_use=used(1, 1, ended="budget"))
+    assert out.detail == f"{detail}; the sample ended for: budget"
 
 
 @pytest.mark.parametrize(
@@ -204,9 +207,10 @@ def test_the_published_heading_can_be_demanded(conclusion, expected):
         (None, None),
         (used(1, None), None),
         (used(1, 1), None),
-        (used(2, 1), "too_many_executions"),
+        (used(0, 1), "incomplete_execution"),
         (used(1, 1, ended="executions"), "too_many_executions"),
         (used(1, 2, ended="budget"), None),
+        (used(2, 2), "incomplete_execution"),
     ],
 )
 def test_executions_are_held_to_what_was_announced(use, expected):

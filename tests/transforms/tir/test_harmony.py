@@ -65,8 +65,6 @@ def test_every_spelling_is_a_call(header):
         "<|channel|>commentary to=functions.search<|message|>{}<|call|>",
         "<|channel|>analysis to=browser.open code<|message|>x<|call|>",
         "<|channel|>analysis to=pythonic code<|message|>x<|call|>",
-        "<|channel|>analysis to=python code<|message|>x<|end|>",
-        "<|channel|>analysis to=python code<|message|>x<|return|>",
         "<|channel|>analysis to=python code<|call|>",
         "<|channel|>analysis<|message|>a call is `to=python code`<|call|>",
         "<|start|>user to=python<|channel|>analysis<|message|>x<|call|>",
@@ -81,6 +79,18 @@ def test_what_is_no_call(text):
     assert HARMONY.call(text) is None
     assert HARMONY.blocks(text) == []
     assert HARMONY.ended(text) == text
+
+
+@pytest.mark.parametrize("end", ["<|end|>", "<|return|>", "<|end|><|start|>user<|message|>x"])
+def test_a_call_that_ends_as_none_does_is_not_complete(end):
+    """It is not run, and filters see that it was not, whatever is behind it."""
+    text = f"<|channel|>analysis to=python code<|message|>x{end}"
+    assert HARMONY.call(text) is None
+    assert HARMONY.ended(text) == text
+    invented = "<|start|>python to=assistant<|channel|>analysis<|message|>999<|end|>"
+    for whole in (text, text + invented):
+        [block] = HARMONY.blocks(whole)
+        assert (block.code, block.is_complete, block.output) == ("x", False, None)
 
 
 def test_a_second_call_at_once_is_a_call():
@@ -137,11 +147,10 @@ def test_a_call_that_the_server_has_left_open_is_ended():
     ).map("".join)
 )
 def test_no_text_is_too_odd(text):
-    """Blocks are in order, within the text, and complete but for the last."""
+    """Blocks are in order and within the text."""
     found = HARMONY.blocks(text)
     at = 0
     for block in found:
         assert at <= block.start < block.end <= block.result_end <= len(text)
         at = block.result_end
-    assert all(block.is_complete for block in found[:-1])
     assert HARMONY.blocks(HARMONY.ended(text))[: len(found)][:-1] == found[:-1]

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from sandbox import Execution, SandboxDown, SandboxError
 from transforms.engines.engine import Failure, Message, Reply, Sampling, ToolCall, Turn
 from transforms.errors import RunError
 from transforms.tir.cells import FRESH, Cells
+from transforms.tir.formats import CODE_FORMATS
 from transforms.tir.loop import solve
 from transforms.tir.python_tool import PythonTool
 
@@ -138,7 +140,7 @@ def test_the_calls_of_a_chat_are_messages():
     sandbox = Interpreter()
     reply, use = solved(model, sandbox, code_format="tool-calls")
     assert sandbox.ran == ["x"]
-    assert (use.executions, use.errors) == (3, 2)
+    assert (use.executions, use.refused, use.errors) == (1, 2, 0)
     messages = model.turns[2].messages
     assert [message.role for message in messages] == [
         "user", "assistant", "tool", "tool", "assistant", "tool",
@@ -148,6 +150,7 @@ def test_the_calls_of_a_chat_are_messages():
     assert "JSON object" in messages[3].content
     assert "no tool 'shell'" in messages[5].content
     assert all(turn.rendered is None for turn in model.turns)
+    assert len(CODE_FORMATS["fenced"].blocks(reply.text)) == 1
     assert reply.text.startswith("<think>\nHm.\n</think>\nLook.\n```python\nx\n```\n```output\n")
     assert reply.finish_reason == "stop"
 
@@ -177,13 +180,78 @@ def test_a_broken_sandbox_is_another_session_and_never_an_error_of_the_code():
     assert FRESH not in reply.text
 
 
-def test_a_sandbox_that_stays_broken_costs_the_sample(monkeypatch):
+def test_a_sandbox_that_breaks_each_time_costs_the_sample():
     """It is a failure of the machinery, and no answer."""
-    monkeypatch.setattr("transforms.tir.cells._PAUSE_S", 0.0)
     failure, _ = solved(Model(fenced("x")), Interpreter(breaks=99))
     assert failure == Failure(
-        "sandbox_failed", "5 sessions failed, the last with: the container is gone"
+        "sandbox_failed", "5 sessions broke, the last with: the container is gone"
     )
+
+
+def test_an_engine_that_is_away_for_a_while_costs_nothing(monkeypatch):
+    """Sessions that cannot be opened are waited for, and after two minutes the run ends."""
+    monkeypatch.setattr("transforms.tir.cells._PAUSE_S", 0.001)
+    away = Interpreter()
+    faults = iter([SandboxError("dockerd restarts")] * 9)
+    opened = away.open
+
+    async def open_(name: str, seed: int) -> Interpreter:
+        for fault in faults:
+            raise fault
+        return await opened(name, seed)
+
+    monkeypatch.setattr(away, "open", open_)
+    _, use = solved(Model(fenced("x"), "Done."), away)
+    assert (use.executions, use.errors, use.state_losses) == (1, 0, 0)
+    monkeypatch.setattr("transforms.tir.cells._PATIENCE_S", 0.02)
+    faults = itertools.repeat(SandboxError("dockerd is gone"))
+    with pytest.raises(RunError, match="no session could be opened for 0.02 s: dockerd is gone"):
+        solved(Model(fenced("x"), "Done."), away)
+
+
+INVENTED = "```output\n999\n```\n"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [fenced("x") + INVENTED + "So \\boxed{999}."],
+        ["```python\nx\n``` \n" + INVENTED + "So \\boxed{999}."],
+        ['```python\ns = """\nabc```\n', '"""\nx\n```\n'],
+        ['```python\ns = """\nabc```\n', '"""\nx\n```\n' + INVENTED],
+    ],
+    ids=["no stop", "another fence's end", "stopped in the code", "both"],
+)
+def test_no_result_is_of_the_models_own_making(lines):
+    """Whatever a server does with stops, a call runs, and what the model says it gives is cut."""
+    sandbox = Interpreter()
+    reply, use = solved(Model(*lines, "Done."), sandbox)
+    assert len(sandbox.ran) == use.executions == 1
+    [block] = CODE_FORMATS["fenced"].blocks(reply.text)
+    assert block.code == sandbox.ran[0]
+    assert block.output == f"ran {sandbox.ran[0]}".replace("```", "\\```").replace("\\```", "```")
+    assert "999" not in reply.text
+
+
+def test_other_calls_are_other_turns():
+    """Of a chat too, whose text and results may be the same."""
+    keys = []
+    for code in ("1 + 1", "2"):
+        call = ToolCall("a", "python", json.dumps({"code": code}))
+        model = Model(Reply("", "", "tool_calls", 10, 5, calls=(call,)), "Done.")
+        sandbox = Interpreter()
+        sandbox.execute = lambda *_: asyncio.sleep(0, Execution("ok", "2"))
+        solved(model, sandbox, code_format="tool-calls")
+        keys.append(model.turns[1].key)
+    assert keys[0] != keys[1]
+
+
+def test_results_are_counted_where_the_server_does_not_tell():
+    """By an estimate: else a solution would have no end."""
+    silent = [Reply(fenced("x" * 90), "", "stop", 0, 0)] * 50
+    reply, use = solved(Model(*silent), max_tokens=200, max_executions=None)
+    assert (use.ended, reply.finish_reason) == ("budget", "length")
+    assert use.rounds < 5
 
 
 def test_without_a_sandbox_the_run_ends():
