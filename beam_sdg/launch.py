@@ -123,8 +123,9 @@ class Launch:
                 continue
             if stage.engine is not None:
                 stage.engine.open()  # connects to nothing yet
-            if stage.ask is not None and stage.ask.python is not None:
-                require(stage.ask.python.sandbox)
+            python = stage.ask and stage.ask.python
+            if python and not self.run.is_published(stage.name):
+                require(python.sandbox)
         with Panel(progress, self.models).shown() as panel:
             return self.run.execute(panel, only)
 

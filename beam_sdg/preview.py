@@ -7,6 +7,7 @@ serve the full run; a dry run asks a rehearsed one and keeps nothing.
 import dataclasses
 import os
 import tempfile
+import warnings
 
 import rich.box
 import rich.console
@@ -18,6 +19,7 @@ from beam_sdg.models import ModelSettings
 from beam_sdg.options import Invocation
 from beam_sdg.panel import cost
 from beam_sdg.publish import write_manifest
+from beam_sdg.python_flags import PythonConfig
 from beam_sdg.runs import Stage
 from beam_sdg.shards import column_values
 from beam_sdg.trace import SHOWN_CHARACTERS, print_way, way_of
@@ -73,7 +75,9 @@ def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
     wanted = Launch.prepared(invocation)
     with tempfile.TemporaryDirectory() as folder:
         rehearsed = Launch.prepared(_rehearsed(_of_rows(invocation, TRIED_ROWS), folder))
-        stages = rehearsed.execute(rich.console.Console(quiet=True))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stages = rehearsed.execute(rich.console.Console(quiet=True))
         sent = {
             stage.stage: [
                 line for line in AnswerStore(rehearsed.context.store, stage.stage).attempts()
@@ -140,7 +144,12 @@ def _of_rows(invocation: Invocation, rows: int) -> Invocation:
 
 def _rehearsed(invocation: Invocation, folder: str) -> Invocation:
     run = invocation.run.model_copy(update={"output": folder, "work_dir": None, "num_shards": 1})
-    return dataclasses.replace(invocation, run=run, models=ModelSettings(), stage_settings={})
+    config = invocation.config
+    if isinstance(config, PythonConfig):  # what is rehearsed is ours, and needs no walls
+        config = config.without_walls()
+    return dataclasses.replace(
+        invocation, run=run, models=ModelSettings(), stage_settings={}, config=config
+    )
 
 
 def _ids(launch: Launch) -> list[str]:

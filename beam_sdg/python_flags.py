@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pydantic
 
@@ -15,6 +15,7 @@ from transforms.errors import UsageError
 from transforms.tir.formats import CODE_FORMATS
 from transforms.tir.python_tool import PythonTool
 
+C = TypeVar("C", bound="PythonConfig")
 _SANDBOX = "sandbox_"
 _DOCKER_ONLY = (
     *("sandbox_image", "sandbox_engine", "sandbox_tls", "sandbox_runtime"),
@@ -125,6 +126,11 @@ class PythonConfig(RecipeConfig):
         kind: type[Any] = DockerSandbox if self.sandbox == "docker" else LocalSandbox
         given = {name.removeprefix(_SANDBOX): value for name, value in values.items()}
         return validated(kind, given, _SANDBOX)
+
+    def without_walls(self: C) -> C:
+        """These settings with the local sandbox."""
+        docker = {name: type(self).model_fields[name].get_default() for name in _DOCKER_ONLY}
+        return self.model_copy(update={**docker, "sandbox": "local"})
 
     def _template(self, models: ModelSettings) -> ChatTemplate | None:
         name = self.tokenizer or models.model

@@ -160,7 +160,7 @@ class Run:
                 if stage in missing:
                     self._publish(stage, done)
                     watcher.published(self._manifest(stage.name))
-                if self._is_published(stage.name):
+                if self.is_published(stage.name):
                     done[stage.name] = self._manifest(stage.name)
         return list(done.values())
 
@@ -172,12 +172,10 @@ class Run:
         for stage in phase:
             running = [before.name for before in missing]
             follows = any(name in running for name in stage.inputs)
-            if (only and stage.name not in only) or (
-                self._is_published(stage.name) and not follows
-            ):
+            if (only and stage.name not in only) or (self.is_published(stage.name) and not follows):
                 continue
             for name in stage.inputs:
-                if name not in running and name not in done and not self._is_published(name):
+                if name not in running and name not in done and not self.is_published(name):
                     raise UsageError(
                         f"--stages {','.join(only)}: {stage.name} needs the rows of {name}, which "
                         f"has not been run with these settings; add it: --stages {name},"
@@ -223,7 +221,8 @@ class Run:
     def _prefix(self, stage: str, kind: str) -> str:
         return f"{self._folder(stage)}/{kind}"
 
-    def _is_published(self, stage: str) -> bool:
+    def is_published(self, stage: str) -> bool:
+        """Whether a stage is done, with these settings."""
         return FileSystems.exists(f"{self._folder(stage)}/stage.json")
 
     def _manifest(self, stage: str) -> StageManifest:

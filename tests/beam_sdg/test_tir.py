@@ -171,6 +171,15 @@ def test_without_an_engine_nothing_is_spent(beam_sdg_command, tmp_path):
     assert not list(output.glob(".work/s*/*"))
 
 
+def test_a_dry_run_needs_no_engine(beam_sdg_command, tmp_path):
+    """It shows the first prompt; what is rehearsed for it is ours."""
+    flags = ("--dry_run", f"--sandbox_engine=unix://{tmp_path}/none", "--max_executions=3")
+    done = beam_sdg_command("tir", f"--output={tmp_path / 'out'}", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "You may run code at most\n3 times." in done.stdout
+    assert "isolates nothing" not in done.stderr
+
+
 def test_flags_of_docker_are_not_for_the_local_sandbox(beam_sdg_command, tmp_path):
     done = beam_sdg_command(
         "tir", f"--output={tmp_path / 'out'}", "--sandbox=local", "--sandbox_runtime=runsc"
