@@ -207,6 +207,8 @@ def become_worker(
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     os.nice(19)
+    with contextlib.suppress(OSError):  # we go first, however many a bomb has made of itself
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     if (uid := worker.uid) is not None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
