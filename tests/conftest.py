@@ -13,14 +13,17 @@ A test that needs something a machine may lack asks for it by fixture and is ski
 """
 
 import dataclasses
+import gc
 import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -111,6 +114,9 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
                 lacking("docker", str(error))
         yield client
         client.close()
+        with warnings.catch_warnings():  # the docker package leaves sockets to the collector
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
     finally:
         if dockerd is not None:
             dockerd.terminate()
@@ -278,14 +284,16 @@ def stub() -> Iterator[Serve]:
         server.stdout.close()
 
 
-@pytest.fixture
-def beam_sdg_command() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line in a process of its own."""
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def run_by(python: str, path: str) -> Run:
+    """What runs the command line with an interpreter that looks for packages in `path`."""
 
     def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "beam_sdg", *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            [python, "-m", "beam_sdg", *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": path, **environment},
             capture_output=True,
             text=True,
             timeout=300,
@@ -293,6 +301,21 @@ def beam_sdg_command() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def beam_sdg_command() -> Run:
+    """Run the command line in a process of its own."""
+    return run_by(sys.executable, str(ROOT))
+
+
+@pytest.fixture
+def command_without_vllm(tmp_path: Path) -> Run:
+    """The same by an interpreter that has no `vllm` beside it, whether there is one here or not."""
+    python = tmp_path / "interpreter" / "python"
+    python.parent.mkdir()
+    python.symlink_to(Path(sys.executable).resolve())
+    return run_by(str(python), f"{ROOT}:{sysconfig.get_path('purelib')}")
 
 
 @pytest.fixture

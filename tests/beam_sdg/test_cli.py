@@ -325,11 +325,10 @@ def test_a_missing_key_is_said_before_anything_is_read(beam_sdg_command, tmp_pat
     assert "problems_a" not in done.stderr
 
 
-def test_a_model_alone_needs_vllm_here(beam_sdg_command, tmp_path):
+def test_a_model_alone_needs_vllm_here(command_without_vllm, tmp_path):
     """Where there is none, the two mends are named before anything is read."""
-    if Path(sys.executable).with_name("vllm").exists():
-        pytest.skip("vLLM is installed")
-    done = beam_sdg_command("infinibyte", f"--output={tmp_path / 'out'}", "--model=m", PATH="")
+    output = f"--output={tmp_path / 'out'}"
+    done = command_without_vllm("infinibyte", output, "--model=m", PATH="")
     assert_explained(done, FAILED, "pip install 'beam-sdg[vllm]'", "--endpoint")
     assert "problems_a" not in done.stderr
 

@@ -144,8 +144,6 @@ runpy.run_module("transforms.engines.stub", run_name="__main__")
 @pytest.fixture
 def vllm_stub(tmp_path: Path) -> dict[str, str]:
     """An environment whose `vllm` is the stub."""
-    if Path(sys.executable).with_name("vllm").exists():
-        pytest.skip("vLLM is installed, and comes before any other on the path")
     program = tmp_path / "bin" / "vllm"
     program.parent.mkdir()
     program.write_text(PROGRAM.format(python=sys.executable))
@@ -153,12 +151,12 @@ def vllm_stub(tmp_path: Path) -> dict[str, str]:
     return {"PATH": f"{program.parent}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
 
 
-def test_a_run_tells_which_engine_served_it_and_how_well(beam_sdg_command, vllm_stub, tmp_path):
+def test_a_run_tells_which_engine_served_it_and_how_well(command_without_vllm, vllm_stub, tmp_path):
     """Through the store into the manifest and the report; a second run needs no engine for it."""
     output = tmp_path / "out"
     flags = ("--model=org/m", "--revision=v2", "--vllm_args=--max-num-seqs 4 --key s3cret")
     command = ("infinibyte", f"--output={output}", "--num_records=6", *flags)
-    done = beam_sdg_command(*command, **vllm_stub)
+    done = command_without_vllm(*command, **vllm_stub)
     assert done.returncode == 0, done.stderr
     manifest = read_manifest(str(output))
     assert manifest is not None
@@ -178,7 +176,7 @@ def test_a_run_tells_which_engine_served_it_and_how_well(beam_sdg_command, vllm_
     assert re.search(r"evals +\S+% +[\d.]+ +4 +[\d.]+% +\d+", text)
     for path in (path for path in output.rglob("*") if path.is_file()):
         assert b"s3cret" not in path.read_bytes(), path
-    again = beam_sdg_command(*command, "--replace", "--format=jsonl", **vllm_stub)
+    again = command_without_vllm(*command, "--replace", "--format=jsonl", **vllm_stub)
     assert again.returncode == 0, again.stderr
     told = json.loads((output / "manifest.json").read_text())["asks"]["evals"]["served"]
     assert told == [manifest.asks["evals"].served[0].model_dump()]
