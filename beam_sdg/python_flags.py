@@ -12,8 +12,7 @@ from sandbox import DockerSandbox, LocalSandbox, SandboxSettings
 from transforms.chat_template import ChatTemplate
 from transforms.engines.completions import TOOL_CALLS
 from transforms.errors import UsageError
-from transforms.tir.formats import CODE_FORMATS
-from transforms.tir.python_tool import PythonTool
+from transforms.tir.python_tool import CALLED_BY, LEAST_OUTPUT, PythonTool
 
 C = TypeVar("C", bound="PythonConfig")
 _SANDBOX = "sandbox_"
@@ -27,7 +26,7 @@ class PythonConfig(RecipeConfig):
     """Base of the configurations of recipes that solve with Python."""
 
     code_format: str = pydantic.Field(
-        "fenced", description=f"how calls are written: {', '.join((*CODE_FORMATS, TOOL_CALLS))}"
+        "fenced", description=f"how calls are written: {', '.join(CALLED_BY)}"
     )
     max_executions: str = pydantic.Field(
         "8",
@@ -46,7 +45,7 @@ class PythonConfig(RecipeConfig):
     )
     execution_timeout_s: float = pydantic.Field(10.0, gt=0, description="most time of one call")
     output_limit: int = pydantic.Field(
-        1000, ge=64, description="most bytes of its output that the model is shown"
+        1000, ge=LEAST_OUTPUT, description="most bytes of its output that the model is shown"
     )
     tokenizer: str = pydantic.Field(
         "",
@@ -87,9 +86,8 @@ class PythonConfig(RecipeConfig):
     @pydantic.field_validator("code_format")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        known = (*CODE_FORMATS, TOOL_CALLS)
-        if name not in known:
-            raise ValueError(f"{name!r} is none of: {', '.join(known)}")
+        if name not in CALLED_BY:
+            raise ValueError(f"{name!r} is none of: {', '.join(CALLED_BY)}")
         return name
 
     def python(self, models: ModelSettings) -> PythonTool:

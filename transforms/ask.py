@@ -7,8 +7,9 @@ from typing import Any
 import apache_beam as beam
 
 import prompts
+from transforms.engines.conversations import Asking, Check, Variables
 from transforms.engines.engine import Engine, Sampling
-from transforms.engines.handler import AskHandler, Asking, Check, Step, Variables
+from transforms.engines.handler import AskHandler, Step
 from transforms.engines.store import shard_of
 from transforms.grouping import Group
 from transforms.outcome import Outcome

@@ -12,8 +12,8 @@ from beam_sdg.models import ModelSettings
 from beam_sdg.runs import Stage, StageManifest
 from beam_sdg.sources import ReadProblems, Source
 from transforms.ask import Ask
+from transforms.engines.conversations import Check, Variables
 from transforms.engines.engine import Engine
-from transforms.engines.handler import Check, Variables
 from transforms.errors import RowsLost, UsageError
 from transforms.export import ExportRows
 from transforms.reading import Reader

@@ -33,7 +33,7 @@ _TAGGED = tuple(name for name in CODE_FORMATS if name != GPT_OSS)
 SAMPLE = Path(__file__).parents[1] / "samples" / "science.jsonl"
 
 
-class TirConfig(PythonConfig):
+class TirConfig(PythonConfig, TirFilters, InsightSettings):
     """The settings of solving with Python; filters have the names of their reasons."""
 
     problems: tuple[str, ...] = pydantic.Field(
@@ -45,39 +45,8 @@ class TirConfig(PythonConfig):
     deduplicate: bool = pydantic.Field(True, description="reject equal problems")
     num_records: int = pydantic.Field(10, ge=1, description="problems that are solved")
     samples: int = pydantic.Field(4, ge=1, description="solutions of each")
-    no_code: bool = pydantic.Field(True, description="reject solutions without a call")
-    incomplete_execution: bool = pydantic.Field(
-        True, description="reject those with a call that has no result"
-    )
-    boxed_before_code: bool = pydantic.Field(
-        True, description="reject those with a boxed answer before the first call"
-    )
-    answer_before_code: bool = pydantic.Field(
-        True, description="reject those that claim their answer before the first call"
-    )
-    no_final_answer: bool = pydantic.Field(True, description="reject those without a final answer")
-    too_many_code_blocks: int | None = pydantic.Field(
-        None, ge=1, description="reject those with more calls than this (published: 2)"
-    )
-    too_many_executions: bool = pydantic.Field(
-        True, description="reject those with more calls than they were allowed"
-    )
-    final_answer_heading: bool = pydantic.Field(
-        False, description='count only a box behind a bold "Final Answer", as published'
-    )
-    cut_after_final_box: bool = pydantic.Field(
-        True, description="end a solution where its final answer ends"
-    )
     judge_fragments: bool = pydantic.Field(
         False, description="keep only solutions in which a call finds out something that matters"
-    )
-    votes: int = pydantic.Field(8, ge=1, description="votes of each judgement of a fragment")
-    quorum: int = pydantic.Field(5, ge=1, description="votes of it that must be readable")
-    window: int = pydantic.Field(
-        1500, ge=0, description="characters on either side of a call that judges are shown"
-    )
-    moderate_share: float = pydantic.Field(
-        0.5, gt=0, le=1, description="calls that must be novel and moderate, where none is better"
     )
     into: str = pydantic.Field(
         "", description=f"rewrite the calls in another format: {', '.join(_TAGGED)}"
@@ -94,8 +63,6 @@ class TirConfig(PythonConfig):
     def _can_be_rewritten(self) -> "TirConfig":
         if self.into and self.code_format not in (*_TAGGED, TOOL_CALLS):
             raise ValueError(f"calls of {self.code_format} are messages: drop --into {self.into}")
-        if self.judge_fragments:
-            self.insight()
         return self
 
     def expected_rows(self) -> int:

@@ -9,7 +9,6 @@ server, and compared with what came out.
 import asyncio
 import json
 import random
-import re
 
 import pydantic
 
@@ -20,7 +19,6 @@ from transforms.engines.engine import Attempted, Failure, Reply, ToolCall, Turn
 from transforms.engines.progress import under_way
 from transforms.tir.formats import CODE_FORMATS, GPT_OSS
 
-_FENCED = re.compile(r"^```python\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 GOOD, CORRECTABLE, MALFORMED, FAILING = "good", "correctable", "malformed", "failing"
 
 
@@ -102,13 +100,13 @@ def _with_a_call(text: str, code_format: str, asked: int) -> Reply:
 
     So the generator writes for all formats alike.
     """
-    found = _FENCED.search(text)
-    tokens = len(text[: found.end() if found else None]) // 4
+    found = [block for block in CODE_FORMATS["fenced"].blocks(text) if block.is_complete]
+    tokens = len(text[: found[0].end] if found else text) // 4
     is_harmony = code_format == GPT_OSS
-    if found is None:
+    if not found:
         whole = f"<|channel|>final<|message|>{text}" if is_harmony else text
         return Reply(whole, "", "stop", asked, tokens)
-    before, code = text[: found.start()], found.group(1)
+    before, code = text[: found[0].start], found[0].code
     if is_harmony:  # where all that is written is a message
         before = f"<|channel|>analysis<|message|>{before}<|end|><|start|>assistant"
     if code_format == TOOL_CALLS:

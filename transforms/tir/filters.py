@@ -31,24 +31,33 @@ _CLOSES_FORMULA = re.compile(r"\$\$?|\s*(?:\$\$|\\\]|\\\))")
 
 
 class TirFilters(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """Which filters are applied; each has the name of its reason, and None or false is off.
+    """Which filters are applied; each has the name of its reason, and None or false is off."""
 
-    too_many_code_blocks: the most calls that are kept; published is 2, for the first round of
-        training alone.
-    final_answer_heading: count only boxes after a bold "Final Answer", as published; answers of
-        models that were not taught that heading have none.
-    cut_after_final_box: end the text where the final answer ends.
-    """
-
-    no_code: bool = True
-    incomplete_execution: bool = True
-    boxed_before_code: bool = True
-    answer_before_code: bool = True
-    no_final_answer: bool = True
-    too_many_code_blocks: int | None = pydantic.Field(None, ge=1)
-    too_many_executions: bool = True
-    final_answer_heading: bool = False
-    cut_after_final_box: bool = True
+    no_code: bool = pydantic.Field(True, description="reject solutions without a call")
+    too_many_executions: bool = pydantic.Field(
+        True, description="reject those that ended with a call beyond those allowed"
+    )
+    incomplete_execution: bool = pydantic.Field(
+        True, description="reject those with a call that has no result"
+    )
+    boxed_before_code: bool = pydantic.Field(
+        True, description="reject those with a boxed answer before the first call"
+    )
+    answer_before_code: bool = pydantic.Field(
+        True, description="reject those that claim their answer before the first call"
+    )
+    no_final_answer: bool = pydantic.Field(True, description="reject those without a final answer")
+    too_many_code_blocks: int | None = pydantic.Field(
+        None,
+        ge=1,
+        description="reject those with more calls (published: 2, in the first round of training)",
+    )
+    final_answer_heading: bool = pydantic.Field(
+        False, description='count only a box behind a bold "Final Answer", as published'
+    )
+    cut_after_final_box: bool = pydantic.Field(
+        True, description="end a solution where its final answer ends"
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -42,19 +42,19 @@ LABELS = {NOVELTY: (VERIFICATION, NOVEL), SIGNIFICANCE: (TRIVIAL, MODERATE, SIGN
 
 
 class InsightSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """How fragments are judged, and what is kept.
+    """How fragments are judged, and what is kept."""
 
-    window: the most characters that a judge is shown on either side of a call.
-    votes: how often each question is asked about a fragment.
-    quorum: the votes that must be readable, of each question, for a fragment to be judged.
-    moderate_share: the share of fragments that must be novel and moderate, where none is novel and
-        significant.
-    """
-
-    window: int = pydantic.Field(WINDOW, ge=0)
-    votes: int = pydantic.Field(8, ge=1)
-    quorum: int = pydantic.Field(5, ge=1)
-    moderate_share: float = pydantic.Field(0.5, gt=0, le=1)
+    window: int = pydantic.Field(
+        WINDOW, ge=0, description="characters on either side of a call that judges are shown"
+    )
+    votes: int = pydantic.Field(8, ge=1, description="votes of each judgement of a fragment")
+    quorum: int = pydantic.Field(5, ge=1, description="votes of it that must be readable")
+    moderate_share: float = pydantic.Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="share of fragments that must be novel and moderate, where none is better",
+    )
 
     @pydantic.model_validator(mode="after")
     def _quorum_can_be_met(self) -> "InsightSettings":

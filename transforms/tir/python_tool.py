@@ -10,7 +10,8 @@ from transforms.engines.engine import Turn
 from transforms.seeding import digest, integer
 from transforms.tir.formats import CODE_FORMATS, GPT_OSS
 
-_LEAST_OUTPUT = 64
+CALLED_BY = (*CODE_FORMATS, TOOL_CALLS)
+LEAST_OUTPUT = 64
 # What Python is called where a template offers a model its own tools.
 _BUILTIN_TOOLS = {GPT_OSS: "python", "llama3": "code_interpreter"}
 
@@ -19,8 +20,8 @@ _BUILTIN_TOOLS = {GPT_OSS: "python", "llama3": "code_interpreter"}
 class PythonTool:
     """Python for a model to call while it solves.
 
-    code_format: one of `CODE_FORMATS`, for text that the server completes; or `tool-calls`, for
-        tools of its chat.
+    code_format: one of `CALLED_BY`: a code format, for text that the server completes; or
+        `tool-calls`, for tools of its chat.
     sandbox: where code runs.
     template: the model's own, by which a conversation becomes text; None for a model without one,
         whose prompt is its messages one below the other.
@@ -47,17 +48,16 @@ class PythonTool:
     output_limit: int = 1000
 
     def __post_init__(self) -> None:
-        known = (*CODE_FORMATS, TOOL_CALLS)
-        if self.code_format not in known:
-            raise ValueError(f"{self.code_format!r} is none of: {', '.join(known)}")
+        if self.code_format not in CALLED_BY:
+            raise ValueError(f"{self.code_format!r} is none of: {', '.join(CALLED_BY)}")
         match self.max_executions:
             case (low, high) if not 0 <= low <= high:
                 raise ValueError(f"max_executions {low} to {high} is no range from 0 on")
             case int(number) if number < 0:
                 raise ValueError(f"max_executions must be 0 or more, not {number}")
-        if self.timeout_s <= 0 or self.output_limit < _LEAST_OUTPUT:
+        if self.timeout_s <= 0 or self.output_limit < LEAST_OUTPUT:
             raise ValueError(
-                f"a call takes more than 0 s and shows at least {_LEAST_OUTPUT} bytes, not "
+                f"a call takes more than 0 s and shows at least {LEAST_OUTPUT} bytes, not "
                 f"{self.timeout_s} and {self.output_limit}"
             )
 
