@@ -12,6 +12,7 @@ A test that needs something a machine may lack asks for it by fixture and is ski
     docker     a Docker engine, which root may have to start, and what makes the sandbox's image
 """
 
+import contextlib
 import dataclasses
 import gc
 import importlib.util
@@ -98,8 +99,8 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     try:
         client = _docker_client()
         if client is None and os.geteuid() == 0 and shutil.which("dockerd"):
-            log = (tmp_path_factory.mktemp("dockerd") / "log").open("w")
-            dockerd = subprocess.Popen(["dockerd"], stdout=log, stderr=subprocess.STDOUT)
+            with (tmp_path_factory.mktemp("dockerd") / "log").open("w") as log:
+                dockerd = subprocess.Popen(["dockerd"], stdout=log, stderr=subprocess.STDOUT)
             deadline = time.monotonic() + 60
             while client is None and dockerd.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.5)
@@ -109,25 +110,36 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         labels = engine.labels_of(client, IMAGE)
         if (labels or {}).get(engine.CODE_LABEL) != engine.supervisor_version():
             try:
-                build(client, IMAGE, DEBIAN if labels is None else IMAGE, lambda text: None)
+                with _sockets_left_open():
+                    build(client, IMAGE, DEBIAN if labels is None else IMAGE, lambda text: None)
             except SandboxDown as error:
                 lacking("docker", str(error))
         yield client
-        client.close()
-        with warnings.catch_warnings():  # the docker package leaves sockets to the collector
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
+        with _sockets_left_open():
+            client.close()
     finally:
         if dockerd is not None:
             dockerd.terminate()
             dockerd.wait(60)
 
 
+@contextlib.contextmanager
+def _sockets_left_open() -> Iterator[None]:
+    """The docker package leaves some to the collector, whose warning would fail some later test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            yield
+        finally:
+            gc.collect()
+
+
 def _docker_client() -> Any:
-    try:
-        return engine.connect(engine.Address.of("", ""), timeout_s=3600)
-    except SandboxDown:
-        return None
+    with _sockets_left_open():
+        try:
+            return engine.connect(engine.Address.of("", ""), timeout_s=3600)
+        except SandboxDown:
+            return None
 
 
 @pytest.fixture(scope="session")

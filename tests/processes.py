@@ -1,5 +1,6 @@
 """What runs below a process, and what of an engine is left."""
 
+import contextlib
 import signal
 import time
 from pathlib import Path
@@ -13,9 +14,10 @@ def heed_interrupts() -> None:
 def processes_below(pid: int) -> set[int]:
     """A process and all that it and its children have started."""
     found = {pid}
-    for folder in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in folder.read_text().split():
-            found |= processes_below(int(child))
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it has just ended
+            for child in path.read_text().split():
+                found |= processes_below(int(child))
     return found
 
 
