@@ -8,6 +8,7 @@ import dataclasses
 import os
 import tempfile
 import warnings
+from collections.abc import Mapping, Sequence
 
 import rich.box
 import rich.console
@@ -20,7 +21,7 @@ from beam_sdg.options import Invocation
 from beam_sdg.panel import cost
 from beam_sdg.publish import write_manifest
 from beam_sdg.python_flags import PythonConfig
-from beam_sdg.runs import Stage
+from beam_sdg.runs import Stage, StageManifest
 from beam_sdg.shards import column_values
 from beam_sdg.trace import SHOWN_CHARACTERS, print_way, way_of
 from transforms.engines.store import AnswerStore
@@ -78,13 +79,14 @@ def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             stages = rehearsed.execute(rich.console.Console(quiet=True))
+        per_row = {stage.stage: rows_per_row(stage) for stage in stages}
         sent = {
             stage.stage: [
                 line for line in AnswerStore(rehearsed.context.store, stage.stage).attempts()
             ]
             for stage in stages
         }
-    console.print(_plan(wanted, sent))
+    console.print(_plan(wanted, sent, per_row))
     if any(models.max_tokens is None for models in wanted.models.values()):
         console.print("Tokens out and cost are known where --max_tokens bounds an answer.")
     for stage in wanted.run.stages:
@@ -98,8 +100,43 @@ def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
     console.print("Nothing was asked or written.")
 
 
-def _plan(launch: Launch, sent: dict[str, list[dict]]) -> rich.table.Table:
-    rows = launch.invocation.config.expected_rows()
+def rows_per_row(stage: StageManifest) -> float:
+    """The rows that one made on average where it fans out, else the samples of each."""
+    if stage.made_from is None:
+        return stage.samples
+    return stage.rows / stage.made_from if stage.made_from else 1.0
+
+
+def rows_to_come(
+    stages: Sequence[Stage], per_row: Mapping[str, float], num_records: int
+) -> dict[str, tuple[int, bool]]:
+    """The most rows of each stage, and whether that is known or only about so many.
+
+    Sources, and samples of a product, make `num_records` at most.
+    """
+    found: dict[str, tuple[int, bool]] = {}
+    before: dict[str, tuple[int, bool]] = {}  # what a stage that fans out took
+    for stage in stages:
+        if not stage.inputs or stage.samples:
+            taken = num_records, True
+        elif stage.one_per:
+            taken = before.get(stage.one_per, found[stage.one_per])
+        else:
+            taken = found[stage.inputs[0]]
+        if stage.fans_out:
+            before[stage.name] = taken
+        rows, is_known = taken
+        made = round(rows * per_row.get(stage.name, 1.0))
+        found[stage.name] = made, is_known and not stage.fans_out
+    return found
+
+
+def _plan(
+    launch: Launch, sent: dict[str, list[dict]], per_row: Mapping[str, float]
+) -> rich.table.Table:
+    config = launch.invocation.config
+    rows = config.expected_rows()
+    coming = rows_to_come(launch.run.stages, per_row, config.num_records)
     table = rich.table.Table(
         title=f"{launch.invocation.recipe.name}: at most {rows:,} rows into {launch.output}",
         title_justify="left",
@@ -115,17 +152,18 @@ def _plan(launch: Launch, sent: dict[str, list[dict]]) -> rich.table.Table:
             table.add_row(stage.name)
             continue
         models = launch.models[stage.name]
-        calls = rows * stage.ask.samples
+        calls, is_known = coming[stage.name]
+        about = "" if is_known else "~ "
         tokens_in = calls * _mean_tokens(sent[stage.name])
         tokens_out = calls * (models.max_tokens or 0)
         spent = cost(models, tokens_in, tokens_out)
         table.add_row(
             stage.name,
             stage.ask.engine.model,
-            f"{calls:,}",
-            f"{tokens_in:,}",
-            f"≤ {tokens_out:,}" if models.max_tokens else "–",
-            "–" if spent is None or not models.max_tokens else f"≤ ${spent:,.2f}",
+            f"{about}{calls:,}",
+            f"{about}{tokens_in:,}",
+            f"{about or '≤ '}{tokens_out:,}" if models.max_tokens else "–",
+            "–" if spent is None or not models.max_tokens else f"{about or '≤ '}${spent:,.2f}",
         )
     return table
 

@@ -63,8 +63,9 @@ class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     """What a published stage is, and what became of the rows it took.
 
     `rows_in` is the rows read by a source, the rows of a single input, or the size of the product
-    of several; `samples`, how often each was asked about; `not_sampled`, the rows that a limit
-    left out. `rows_in` × `samples` = `rows` + rejects + `not_sampled`.
+    of several, if they are not joined; `samples`, how often each was asked about; `not_sampled`,
+    the rows that a limit left out; `made_from`, of a stage that fans out, the rows in that became
+    rows. `rows_in` × `samples` = `rows` (or `made_from`) + rejects + `not_sampled`.
     """
 
     stage: str
@@ -76,6 +77,12 @@ class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     rows: int
     rejects: dict[str, int]
     not_sampled: int
+    made_from: int | None = None
+
+    @property
+    def passed(self) -> int:
+        """Of what it took, what became rows."""
+        return self.rows if self.made_from is None else self.made_from
 
 
 Verify = Callable[[Sequence[StageManifest], StageManifest], None]
@@ -90,6 +97,10 @@ class Stage:
     decides its rows beside its inputs and the code. `verify` may raise on the manifests of its
     inputs and its own, before anything after it is run. `samples` says whether it may leave out
     rows of the product of its inputs; other stages must account for every row.
+
+    A stage that `fans_out` makes of each row one or more, with the ids `ID-0`, `ID-1`, …, or a
+    reject. `one_per` is for a stage that joins its inputs: the one of which each row, or where it
+    fans out each that it was made from, is a row or a reject here.
     """
 
     name: str
@@ -99,6 +110,8 @@ class Stage:
     inputs: tuple[str, ...] = ()
     verify: Verify | None = None
     samples: bool = False
+    fans_out: bool = False
+    one_per: str = ""
 
     @property
     def ask(self) -> Ask | None:
@@ -297,7 +310,10 @@ class Run:
                     write_empty(path, record_type)
         rows = sum(row_count(path) for path in self.shards_of(stage.name, "rows"))
         reasons = Counter(_reasons(self.shards_of(stage.name, "rejects")))
-        if inputs:
+        made_from = self._fanned_out(stage.name) if stage.fans_out else None
+        if stage.one_per:
+            rows_in, not_sampled = done[stage.one_per].passed, 0
+        elif inputs:
             rows_in = math.prod(made.rows for made in inputs)
             not_sampled = rows_in - rows - reasons.total() if stage.samples else 0
         else:
@@ -313,6 +329,7 @@ class Run:
             rows=rows,
             rejects=dict(sorted(reasons.items())),
             not_sampled=not_sampled,
+            made_from=made_from,
         )
         _check_conservation(manifest)
         if reasons and not rows:
@@ -342,6 +359,11 @@ class Run:
                 "command again"
             )
 
+    def _fanned_out(self, stage: str) -> int:
+        """How many rows its rows were made from: each of those has one whose id ends in -0."""
+        ids = (column_values(path, "id") for path in self.shards_of(stage, "rows"))
+        return sum(row_id.endswith("-0") for row_id in itertools.chain.from_iterable(ids))
+
     def _counts(self, stage: str) -> dict[str, int]:
         with FileSystems.open(f"{self._folder(stage)}/counts.json") as file:
             return json.loads(file.read())
@@ -368,13 +390,13 @@ def _applied(chain: Sequence[Stage], into: Any) -> list[Any]:
 
 
 def _check_conservation(manifest: StageManifest) -> None:
-    """Rows in × samples = rows + rejects + rows not sampled."""
-    accounted = manifest.rows + sum(manifest.rejects.values()) + manifest.not_sampled
+    """Rows in × samples = rows, or what they were made from, + rejects + rows not sampled."""
+    accounted = manifest.passed + sum(manifest.rejects.values()) + manifest.not_sampled
     taken = manifest.rows_in * manifest.samples
     if taken != accounted or manifest.not_sampled < 0:
         raise RowsLost(
             f"stage {manifest.stage} took {taken} rows and accounts for {accounted}: "
-            f"{manifest.rows} rows, rejects {manifest.rejects}; this is a bug, please report it"
+            f"{manifest.passed} rows, rejects {manifest.rejects}; this is a bug, please report it"
         )
 
 

@@ -42,7 +42,8 @@ from transforms.engines.vllm import Vllm
 ROOT = Path(__file__).parents[1]
 ON_THE_CPU = (
     "--enforce-eager --max-model-len 4096 --max-num-seqs 8 --dtype float32 "
-    "--gpu-memory-utilization 0.2 --no-enable-chunked-prefill --max-num-batched-tokens 4096"
+    "--gpu-memory-utilization 0.2 --no-enable-chunked-prefill --max-num-batched-tokens 4096 "
+    "--enable-auto-tool-choice --tool-call-parser hermes"
 )
 
 

@@ -183,20 +183,16 @@ class Fragment:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Vote:
-    """One sample's answer to a question about a fragment.
-
-    `label` is None where the answer cannot be used; then `fault` is the reason of its reject.
-    """
+    """One sample's answer to a question about a fragment."""
 
     question: str
     sample: int
-    label: str | None
-    fault: str
+    label: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FragmentVote:
-    """A vote on its way to its fragment, and how the model was asked for it."""
+    """A vote on a fragment, and how the model was asked for it."""
 
     id: str
     fragment_id: str

@@ -115,18 +115,21 @@ class Context:
         row_type: type,
         check: Check | None = None,
         samples: int = 1,
+        temperature: float | None = None,
         logprobs: int | None = None,
         python: PythonTool | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Stage:
         """A stage that asks a model about every row of the stage `after`.
 
-        The arguments are those of `Ask`; `row_type` is what `keep` makes; `logprobs` asks for the
-        log probabilities of that many likely tokens in each place; `python` is what the model may
-        call; `settings` are what decides the
-        rows and is not seen otherwise: what `variables`, `check` and `keep` know.
+        The arguments are those of `Ask`; `row_type` is what `keep` makes; `temperature` is for
+        where none is set; `logprobs` asks for the log probabilities of that many likely tokens in
+        each place; `python` is what the model may call; `settings` are what decides the rows and is
+        not seen otherwise: what `variables`, `check` and `keep` know.
         """
-        models = self.models_of(name)
+        sampling = self.models_of(name).sampling(logprobs)
+        if sampling.temperature is None:
+            sampling = sampling.model_copy(update={"temperature": temperature})
         ask = Ask(
             name=name,
             prompt=prompt,
@@ -135,7 +138,7 @@ class Context:
             check=check,
             keep=keep,
             engine=self.engine_of(name),
-            sampling=models.sampling(logprobs),
+            sampling=sampling,
             samples=samples,
             store=self.store,
             seed=self.seed,

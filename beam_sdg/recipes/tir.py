@@ -1,12 +1,15 @@
 """Tool-integrated reasoning: solve problems with Python, and keep the solutions that use it well.
 
-    problems ─ solution ─ filter ─ filter_fragments ─ export
+    problems ─ solution ─ filter ─┬─────────────────────────────────────── filter_fragments ─ export
+                                  └ fragments ─┬─ judge_novelty ──────┬───────┘
+                                               └─ judge_significance ─┘
 
 The loop, the filters and their names are those of NVIDIA's OpenMathReasoning.
 """
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pydantic
@@ -18,15 +21,27 @@ from beam_sdg.sources import Source
 from transforms.engines.completions import TOOL_CALLS
 from transforms.records import (
     Call,
+    Fragment,
+    FragmentVote,
     InsightfulSolution,
     JudgedFragment,
     Origin,
     Solution,
     ToolUse,
 )
+from transforms.tir import insight
 from transforms.tir.filters import FilterTir, TirFilters
 from transforms.tir.formats import CODE_FORMATS, GPT_OSS
-from transforms.tir.insight import LABELS, InsightSettings, KeepInsightful
+from transforms.tir.fragments import ExtractFragments
+from transforms.tir.insight import (
+    LABELS,
+    PUBLISHED_TEMPERATURE,
+    InsightSettings,
+    KeepInsightful,
+    prompt_of,
+    reader_of,
+    vote_of,
+)
 from transforms.tir.solve import PROMPT, SolutionText, solution_of, variables_of
 
 _TAGGED = tuple(name for name in CODE_FORMATS if name != GPT_OSS)
@@ -140,41 +155,44 @@ def stages(config: TirConfig, context: Context) -> list[Stage]:
             settings={"code_format": written_as, "into": config.into, **filters.model_dump()},
             inputs=("solution",),
         ),
-        *([_judged(config, context, written_as)] if config.judge_fragments else ()),
+        *(_judged(config, context, config.into or written_as) if config.judge_fragments else ()),
         context.export(
             "filter_fragments" if config.judge_fragments else "filter", example_of, TirExample
         ),
     ]
 
 
-def _judged(config: TirConfig, context: Context, written_as: str) -> Stage:
-    """The stage that shows fragments of the solutions to judges."""
-    judge = "filter_fragments"
-    models = context.models_of(judge)
+def _judged(config: TirConfig, context: Context, code_format: str) -> Iterator[Stage]:
+    """The stages that take fragments of solutions, show them to judges and count the votes."""
     settings = config.insight()
-    sampling = models.sampling()
-    if sampling.temperature is None:  # as published
-        sampling = sampling.model_copy(update={"temperature": 0.7})
-    verb = KeepInsightful(
-        stage=judge,
-        code_format=CODE_FORMATS[config.into or written_as],
-        engine=context.engine_of(judge),
-        store=context.store,
-        seed=context.seed,
-        settings=settings,
-        sampling=sampling,
-        prompt_folders=context.prompt_folders,
-    )
-    return Stage(
-        name=judge,
-        transform=verb,
-        row_type=InsightfulSolution,
-        settings={
-            **settings.model_dump(),
-            "engine": verb.engine.identity(),
-            "asks": [verb.ask(question).settings() for question in LABELS],
-        },
+    yield Stage(
+        name="fragments",
+        transform=ExtractFragments("fragments", CODE_FORMATS[code_format], settings.window),
+        row_type=Fragment,
+        settings={"code_format": code_format, "window": settings.window},
         inputs=("filter",),
+        fans_out=True,
+    )
+    judges = {question: f"judge_{question}" for question in LABELS}
+    for question, judge in judges.items():
+        yield context.ask(
+            judge,
+            after="fragments",
+            prompt=prompt_of(question),
+            variables=insight.variables_of,
+            reader=reader_of(question),
+            keep=functools.partial(vote_of, question=question),
+            row_type=FragmentVote,
+            samples=settings.votes,
+            temperature=PUBLISHED_TEMPERATURE,
+        )
+    yield Stage(
+        name="filter_fragments",
+        transform=KeepInsightful("filter_fragments", settings),
+        row_type=InsightfulSolution,
+        settings=settings.model_dump(),
+        inputs=("filter", "fragments", *judges.values()),
+        one_per="fragments",
     )
 
 

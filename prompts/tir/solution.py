@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from prompts import tagged
 
-# What a filter has to find, and about how often; the rest of the solutions are good.
+# What a filter or a judge has to find, and about how often; the rest of the solutions are good.
 FAULTS = {
     "no_code": 0.06,
     "boxed_before_code": 0.06,
@@ -19,10 +19,13 @@ FAULTS = {
     "too_many_code_blocks": 0.06,
     "too_many_executions": 0.06,
     "incomplete_execution": 0.06,
+    "no_fragment": 0.06,
+    "too_few_votes": 0.06,
 }
 # What judges have to make of a solution's code.
 WORTHS = ("significant", "significant", "moderate", "trivial", "verification")
 MOST_BLOCKS = 2
+_OFFSET = 1_000_003  # makes an answer one that the problem does not mention
 _SUMS = {
     "trivial": "total = sum(numbers)\n",
     "moderate": "total = 0\nfor number in numbers:\n    total += number\n",
@@ -65,6 +68,8 @@ def rehearse(messages: Sequence[Mapping[str, str]], rng: random.Random) -> str:
     if plan.fault == "incomplete_execution":
         return "One more try.\n\n```python\nprint(total)\n```text\nwhich is \\boxed{1}."
     answer = results[-1].strip().splitlines()[0]
+    if plan.fault == "no_fragment":  # what it ran has failed
+        answer = str(sum(numbers) + _OFFSET)
     if plan.fault == "no_final_answer":
         return f"So it must be about {answer}, give or take."
     return f"The code gives what was to be expected.\n\nThe answer is \\boxed{{{answer}}}."
@@ -72,8 +77,11 @@ def rehearse(messages: Sequence[Mapping[str, str]], rng: random.Random) -> str:
 
 def _call(plan: Plan, numbers: Sequence[int], number: int) -> str:
     aim = "check the sum" if plan.worth == "verification" else "look at the sum"
-    # makes the answer one that the problem does not mention
-    offset = 1_000_003 * (1 + len(numbers))
+    if plan.fault == "too_few_votes":
+        aim = "do what nobody can judge"
+    offset = _OFFSET * (1 + len(numbers))
+    if plan.fault == "no_fragment":
+        return f"Let me {aim}.\n\n```python\nprint(nothing + {offset})\n```\n"
     if number:
         return f"Let me {aim} again.\n\n```python\nprint(total + {offset})\n```\n"
     claim = ""

@@ -14,6 +14,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_sdg.models import ModelSettings
+from beam_sdg.preview import rows_to_come
 from beam_sdg.recipes.recipe import Context
 from beam_sdg.runs import Run, Stage, chains
 from beam_sdg.shards import read_shard
@@ -21,6 +22,7 @@ from transforms.ask import Ask
 from transforms.engines.rehearsal import Rehearsal
 from transforms.engines.store import AnswerStore
 from transforms.errors import EngineDown, InputError, RowsLost, RunError
+from transforms.grouping import Group
 from transforms.outcome import Outcome, SourceOutcome, SplitRejects
 from transforms.reading import Text
 from transforms.records import Answered, Problem, Reject
@@ -127,6 +129,76 @@ class Lossy(beam.PTransform):
         outcome = Numbers(10, 10).expand(begin)
         said = begin.pipeline | "Lossy" >> beam.Create([("read", 12), ("usable", 10)])
         return outcome._replace(counts=said)
+
+
+@dataclasses.dataclass(eq=False)
+class Split(beam.PTransform):
+    """Makes of problem n as many as the digits of n + 7; of number 3, none but a reject."""
+
+    def expand(self, problems: beam.PCollection) -> Outcome:
+        return problems | beam.FlatMap(split) | SplitRejects()
+
+
+def split(record: Problem) -> Iterator[Problem | Reject]:
+    number = int(record.text.split()[1])
+    if number == 3:
+        yield Reject("split", "three", "it is 3", record.id, "{}", "")
+        return
+    for part in range(len(str(number + 7))):
+        yield dataclasses.replace(record, id=f"{record.id}-{part}")
+
+
+@dataclasses.dataclass(eq=False)
+class Unite(beam.PTransform):
+    """Keeps of (numbers, parts) those that have parts, but for the one that ends in `lost`."""
+
+    lost: str = "none"
+
+    def expand(self, sides: Any) -> Outcome:
+        numbers, parts = sides
+        keyed = (
+            numbers | "KeyNumbers" >> beam.Map(lambda record: (record.id, record)),
+            parts | "KeyParts" >> beam.Map(lambda record: (record.id.rpartition("-")[0], None)),
+        )
+        joined = keyed | Group() | beam.FlatMap(united, self.lost)
+        return joined | SplitRejects()
+
+
+def united(joined: tuple[str, Any], lost: str) -> Iterator[Problem]:
+    parts = list(joined[1])
+    [number] = filter(None, parts)
+    if None in parts and not number.text.endswith(lost):
+        yield number
+
+
+def parted(**unite: Any) -> list[Stage]:
+    return [
+        stages()[0],
+        Stage("split", Split(), Problem, {}, ("numbers",), fans_out=True),
+        Stage("unite", Unite(**unite), Problem, {}, ("numbers", "split"), one_per="split"),
+    ]
+
+
+def test_a_stage_may_make_several_rows_of_one_and_another_one_of_several(tmp_path):
+    """Both account for what was taken apart, and not for the parts."""
+    numbers, split, unite = run(tmp_path, parted()).execute()
+    assert (split.rows_in, split.rows, split.made_from, split.rejects) == (10, 15, 9, {"three": 1})
+    assert (unite.rows_in, unite.rows, unite.made_from, unite.not_sampled) == (9, 9, None, 0)
+
+
+def test_what_is_not_put_together_again_is_missed(tmp_path):
+    """A join that loses a row is no different from any other stage."""
+    with pytest.raises(RowsLost, match="stage unite took 9 rows and accounts for 8"):
+        run(tmp_path, parted(lost="7")).execute()
+
+
+def test_a_plan_follows_what_each_row_becomes():
+    """Samples multiply, a product is drawn from, and what fans out is a guess."""
+    made = parted()
+    plan = rows_to_come(made, {"split": 1.5}, 40)
+    assert plan == {"numbers": (40, True), "split": (60, False), "unite": (40, True)}
+    drawn = dataclasses.replace(made[2], one_per="", samples=True)
+    assert rows_to_come([*made[:2], drawn], {"unite": 3}, 7)["unite"] == (21, True)
 
 
 def test_a_published_stage_is_not_run_again(tmp_path):

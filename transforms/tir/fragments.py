@@ -3,12 +3,11 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import apache_beam as beam
 
 from transforms.codec import to_json
-from transforms.grouping import Group
 from transforms.outcome import Outcome, SplitRejects
 from transforms.records import Fragment, Reject, Solution, sample_id
 from transforms.tir.code_format import NOT_RUN, Block, CodeFormat
@@ -38,6 +37,8 @@ class ExtractFragments(beam.PTransform):
         window: the most characters on either side of a call and its result.
     """
 
+    row_by_row = True
+
     stage: str
     code_format: CodeFormat
     window: int = WINDOW
@@ -52,29 +53,6 @@ class ExtractFragments(beam.PTransform):
             _extracted, stage=self.stage, code_format=self.code_format, window=self.window
         )
         return solutions | "Extract" >> beam.FlatMap(extracted) | "Split" >> SplitRejects()
-
-
-@dataclasses.dataclass(eq=False)
-class RejectDuplicateIds(beam.PTransform):
-    """Keep one record of each id, so that what is made of it can be joined with it again.
-
-    In:   records with an `id`.
-    Out:  `rows`, of those with the same id the first by its JSON; `rejects`, the others
-          (`duplicate_id`).
-    Cost: one shuffle; the records of one id in memory.
-    Once: independent of input order, so retries are harmless.
-    """
-
-    stage: str
-
-    def expand(self, records: beam.PCollection) -> Outcome:
-        return (
-            records
-            | "KeyById" >> beam.Map(_keyed_by_id)
-            | "GroupIds" >> Group()
-            | "TakeFirst" >> beam.FlatMap(_first, self.stage)
-            | "Split" >> SplitRejects()
-        )
 
 
 def fragments_of(solution: Solution, code_format: CodeFormat, window: int) -> list[Fragment]:
@@ -112,16 +90,3 @@ def _extracted(
         calls = len(code_format.blocks(solution.text))
         detail = f"of {calls} calls, none has a result without a traceback"
         yield Reject(stage, "no_fragment", detail, solution.id, to_json(solution), reply="")
-
-
-def _keyed_by_id(record: Solution) -> tuple[str, Solution]:
-    return record.id, record
-
-
-def _first(grouped: tuple[str, Iterable[Solution]], stage: str) -> Iterator[Solution | Reject]:
-    record_id, records = grouped
-    first, *others = sorted(records, key=to_json)
-    yield first
-    for record in others:
-        detail = f"one of {len(others) + 1} rows with this id"
-        yield Reject(stage, "duplicate_id", detail, record_id, to_json(record), reply="")

@@ -1,24 +1,21 @@
 """Solutions whose code adds something: judges vote on each fragment, and a rule counts the votes.
 
-solutions ─ fragments ─┬─ novelty × 8 ──────┬─ votes of a fragment ─┐
-    │                  └─ significance × 8 ─┘                       ├─ keep?
-    └───────────────────────────────────────────────────────────────┘
+solutions ─ fragments ─┬─ novelty × 8 ──────┬─ keep?
+    │                  └─ significance × 8 ─┤
+    └───────────────────────────────────────┘
 """
 
 import dataclasses
-import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 import pydantic
 
-from transforms.ask import Ask
 from transforms.codec import to_json
-from transforms.engines.engine import Engine, Sampling
 from transforms.grouping import Group
-from transforms.outcome import SplitRejects
+from transforms.outcome import Outcome, SplitRejects
 from transforms.reading import Choice
 from transforms.records import (
     Answered,
@@ -32,12 +29,12 @@ from transforms.records import (
     Vote,
     lineage,
 )
-from transforms.tir.code_format import CodeFormat
-from transforms.tir.fragments import WINDOW, ExtractFragments, RejectDuplicateIds
+from transforms.tir.fragments import WINDOW
 
 NOVELTY, SIGNIFICANCE = "novelty", "significance"
 VERIFICATION, NOVEL = "verification", "novel"
 TRIVIAL, MODERATE, SIGNIFICANT = "trivial", "moderate", "significant"
+PUBLISHED_TEMPERATURE = 0.7
 LABELS = {NOVELTY: (VERIFICATION, NOVEL), SIGNIFICANCE: (TRIVIAL, MODERATE, SIGNIFICANT)}
 
 
@@ -63,118 +60,64 @@ class InsightSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
         return self
 
 
-class InsightOutcome(NamedTuple):
-    """An `Outcome`, and the rejects of single votes, which are no rows of it."""
-
-    rows: beam.PCollection
-    rejects: beam.PCollection
-    vote_rejects: beam.PCollection
-
-
 @dataclasses.dataclass(eq=False)
 class KeepInsightful(beam.PTransform):
     """Keep solutions in which the model's code finds something out that matters.
 
-    In:   `Solution` records, their calls written in `code_format`.
+    In:   a tuple of collections: `Solution` records with unique ids; all `Fragment` records of
+          theirs; and the `FragmentVote` records of judges, in one collection or several.
     Out:  `rows`, `InsightfulSolution` records under the ids of their solutions; `rejects`, the
-          other solutions (`duplicate_id`, `no_fragment`, `not_novel`, `not_significant`,
-          `too_few_votes`), the votes in the detail. Inputs = rows + rejects. `vote_rejects` has
-          each vote that could not be read: it counts for nothing, and `votes` of its fragment name
-          its fault.
-    Cost: two shuffles of the solutions, one of the votes; two questions × `votes` requests for
-          each fragment.
-    Once: as `Ask`.
-    From: OpenMathReasoning, "judge_novelty", "judge_significance" and "filter_fragments".
+          other solutions (`not_novel`, `not_significant`, `too_few_votes`; `duplicate_id`, all of
+          one id), the votes in the detail. Inputs = rows + rejects + the solutions without a
+          fragment, which `ExtractFragments` has rejected.
+    Cost: one shuffle of all; what belongs to one solution in memory.
+    Once: independent of input order, so retries are harmless.
+    From: OpenMathReasoning, "filter_fragments".
 
     Args:
-        stage: the name in the rejects of solutions.
-        code_format: how calls are written.
-        engine: the judge.
-        store: the folder of the answer store.
-        seed: of the run.
+        stage: the name in the rejects.
         settings: the votes and the rule.
-        sampling: how the judge draws; the published temperature.
     """
 
     row_by_row = True
 
     stage: str
-    code_format: CodeFormat
-    engine: Engine
-    store: str
-    seed: int
     settings: InsightSettings = InsightSettings()
-    sampling: Sampling = Sampling(temperature=0.7)
-    prompt_folders: tuple[str, ...] = ()
 
-    def expand(self, solutions: beam.PCollection) -> InsightOutcome:
-        unique = solutions | "RejectDuplicateIds" >> RejectDuplicateIds(self.stage)
-        extract = ExtractFragments(self.stage, self.code_format, self.settings.window)
-        fragments = unique.rows | "ExtractFragments" >> extract
-        asked = {
-            question: fragments.rows | f"Judge_{question}" >> self.ask(question)
-            for question in LABELS
-        }
-        read = [outcome.rows for outcome in asked.values()] | "Read" >> beam.Flatten()
-        unread = [
-            outcome.rejects | f"Unread_{question}" >> beam.Map(unread_vote, question)
-            for question, outcome in asked.items()
-        ]
-        judged = (
-            [read | "KeyByFragment" >> beam.Map(_keyed_by_fragment), *unread]
-            | "Votes" >> beam.Flatten()
-            | "UniteVotes" >> beam.CombinePerKey(united)
-            | "JudgeFragments" >> beam.Map(_keyed_judged, self.settings.quorum)
+    def expand(self, joined: tuple[beam.PCollection, ...]) -> Outcome:
+        solutions, fragments, *votes = joined
+        keyed = (
+            solutions | "KeySolutions" >> beam.Map(_keyed_solution),
+            fragments | "KeyFragments" >> beam.Map(_keyed_fragment),
+            *(one | f"KeyVotes{n}" >> beam.Map(_keyed_vote) for n, one in enumerate(votes)),
         )
-        decided = (
-            (
-                unique.rows | "KeySolutions" >> beam.Map(_keyed_solution),
-                judged,
-                read | "KeyCalls" >> beam.Map(_keyed_call),
-            )
+        return (
+            keyed
             | "Join" >> Group()
             | "Decide" >> beam.FlatMap(_decided, self.stage, self.settings)
             | "Split" >> SplitRejects()
         )
-        rejects = (unique.rejects, fragments.rejects, decided.rejects)
-        vote_rejects = [outcome.rejects for outcome in asked.values()]
-        return InsightOutcome(
-            decided.rows,
-            rejects | "Rejects" >> beam.Flatten(),
-            vote_rejects | "VoteRejects" >> beam.Flatten(),
-        )
-
-    def ask(self, question: str) -> Ask:
-        """The ask of one question about every fragment."""
-        return Ask(
-            name=f"judge_{question}",
-            prompt=f"tir/{question}",
-            variables=_variables,
-            reader=Choice(LABELS[question], reasons=True),
-            engine=self.engine,
-            store=self.store,
-            seed=self.seed,
-            keep=functools.partial(vote_of, question=question),
-            sampling=self.sampling,
-            samples=self.settings.votes,
-            prompt_folders=self.prompt_folders,
-        )
 
 
-def united(votes: Iterable[frozenset[Vote]]) -> frozenset[Vote]:
-    """The votes of several sets, in any order and however often they come."""
-    return frozenset[Vote]().union(*votes)
+def prompt_of(question: str) -> str:
+    """The name of a question's prompt."""
+    return f"tir/{question}"
+
+
+def reader_of(question: str) -> Choice:
+    """How a vote is read: its label, behind a sentence of reasons."""
+    return Choice(LABELS[question], reasons=True)
+
+
+def variables_of(fragment: Fragment) -> dict[str, object]:
+    """What judges are shown."""
+    return {"fragment": fragment.text}
 
 
 def vote_of(answered: Answered[Fragment, str], question: str) -> FragmentVote:
-    """The vote in an answer that could be read."""
-    vote = Vote(question, answered.call.sample, answered.value, fault="")
+    """The vote in an answer that could be read; one that could not is no vote."""
+    vote = Vote(question, answered.call.sample, answered.value)
     return FragmentVote(answered.id, answered.record.id, vote, answered.call)
-
-
-def unread_vote(reject: Reject, question: str) -> tuple[str, frozenset[Vote]]:
-    """The fragment's id, and the vote that stands for an answer that could not be used."""
-    return reject.id, frozenset({Vote(question, reject.sample, None, reject.reason)})
 
 
 def judged_fragment(fragment_id: str, votes: Iterable[Vote], quorum: int) -> JudgedFragment:
@@ -185,8 +128,7 @@ def judged_fragment(fragment_id: str, votes: Iterable[Vote], quorum: int) -> Jud
     ordered = tuple(sorted(votes, key=_place))
     labels: dict[str, list[str]] = {question: [] for question in LABELS}
     for vote in ordered:
-        if vote.label is not None:
-            labels[vote.question].append(vote.label)
+        labels[vote.question].append(vote.label)
     novelty, significance = labels[NOVELTY], labels[SIGNIFICANCE]
     return JudgedFragment(
         fragment_id,
@@ -221,12 +163,8 @@ def _passes(judgements: Sequence[tuple[bool, str]], moderate_share: float) -> bo
     return (True, SIGNIFICANT) in judgements or moderate >= moderate_share * len(judgements)
 
 
-def _variables(fragment: Fragment) -> dict[str, object]:
-    return {"fragment": fragment.text}
-
-
 def _place(vote: Vote) -> tuple[str, int, str]:
-    return vote.question, vote.sample, vote.label or ""
+    return vote.question, vote.sample, vote.label
 
 
 def _number(fragment_id: str) -> int:
@@ -237,60 +175,64 @@ def _solution_id(fragment_id: str) -> str:
     return lineage(fragment_id)[1]
 
 
-def _keyed_by_fragment(vote: FragmentVote) -> tuple[str, frozenset[Vote]]:
-    return vote.fragment_id, frozenset({vote.vote})
-
-
 def _keyed_solution(solution: Solution) -> tuple[str, Solution]:
     return solution.id, solution
 
 
-def _keyed_judged(
-    united_votes: tuple[str, frozenset[Vote]], quorum: int
-) -> tuple[str, JudgedFragment]:
-    fragment_id, votes = united_votes
-    return _solution_id(fragment_id), judged_fragment(fragment_id, votes, quorum)
+def _keyed_fragment(fragment: Fragment) -> tuple[str, str]:
+    return fragment.solution_id, fragment.id
 
 
-def _keyed_call(vote: FragmentVote) -> tuple[str, tuple[int, Call]]:
-    return _solution_id(vote.fragment_id), (_number(vote.fragment_id), vote.call)
+def _keyed_vote(vote: FragmentVote) -> tuple[str, FragmentVote]:
+    return _solution_id(vote.fragment_id), vote
 
 
 def _decided(
     joined: tuple[str, Iterable[Any]], stage: str, settings: InsightSettings
 ) -> Iterator[InsightfulSolution | Reject]:
-    """The solution with its judgements and their calls, or its reject.
-
-    One that has no fragment is in the rejects already.
-    """
+    """The solution with its judgements and their calls, or its reject."""
     solution_id, parts = joined
-    judged, calls = [], []
+    solutions: list[Solution] = []
+    votes: dict[str, set[Vote]] = {}
+    calls: list[tuple[int, Call]] = []
     for part in parts:
         if isinstance(part, Solution):
-            solution = part
-        elif isinstance(part, JudgedFragment):
-            judged.append(part)
+            solutions.append(part)
+        elif isinstance(part, FragmentVote):
+            votes.setdefault(part.fragment_id, set()).add(part.vote)
+            calls.append((_number(part.fragment_id), part.call))
         else:
-            calls.append(part)
-    if not judged:
+            votes.setdefault(part, set())
+    if not votes:
         return
-    fragments = tuple(sorted(judged, key=lambda fragment: _number(fragment.id)))
+    fragments = tuple(
+        judged_fragment(fragment_id, votes[fragment_id], settings.quorum)
+        for fragment_id in sorted(votes, key=_number)
+    )
     dropped = drop_reason(fragments, settings.moderate_share)
-    if dropped is not None:
-        reason, why = dropped
-        detail = "; ".join([why, *map(_told, fragments)])
-        yield Reject(stage, reason, detail, solution_id, to_json(solution), reply="")
+    told = [_told(fragment, settings.votes) for fragment in fragments]
+    for solution in sorted(solutions, key=to_json):
+        row = to_json(solution)
+        if len(solutions) > 1:
+            detail = f"one of {len(solutions)} solutions with this id"
+            yield Reject(stage, "duplicate_id", detail, solution_id, row, reply="")
+        elif dropped is not None:
+            reason, why = dropped
+            yield Reject(stage, reason, "; ".join([why, *told]), solution_id, row, reply="")
+    if len(solutions) > 1 or dropped is not None:
         return
+    [solution] = solutions
     calls.sort(key=lambda numbered: (numbered[0], numbered[1].ask, numbered[1].sample))
     all_calls = (*solution.calls, *(call for _, call in calls))
     yield InsightfulSolution(solution_id, dataclasses.replace(solution, calls=all_calls), fragments)
 
 
-def _told(fragment: JudgedFragment) -> str:
+def _told(fragment: JudgedFragment, asked: int) -> str:
     """The votes on a fragment, counted, for people."""
-    votes = Counter((vote.question, vote.label or vote.fault) for vote in fragment.votes)
-    told = [
-        ", ".join(f"{n} {said}" for (asked, said), n in sorted(votes.items()) if asked == question)
-        for question in LABELS
-    ]
+    told = []
+    for question in LABELS:
+        cast = Counter(vote.label for vote in fragment.votes if vote.question == question)
+        counts = [f"{number} {label}" for label, number in sorted(cast.items())]
+        unread = asked - cast.total()
+        told.append(", ".join([*counts, *([f"{unread} unreadable"] if unread > 0 else [])]))
     return f"fragment {_number(fragment.id)}: {' / '.join(told)}"

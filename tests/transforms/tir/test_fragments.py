@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.fenced import FENCED, call, reasons, solution
 from transforms.records import Fragment
-from transforms.tir.fragments import ExtractFragments, RejectDuplicateIds, fragments_of
+from transforms.tir.fragments import ExtractFragments, fragments_of
 
 FRAMES = 'Traceback (most recent call last):\n  File "<cell 1>", line 1\nZeroDivisionError: by 0'
 UNPARSED = '  File "<cell 1>", line 1\n    print(\n         ^\nSyntaxError: never closed'
@@ -88,25 +88,6 @@ def test_each_solution_has_fragments_or_is_a_reject():
         assert_that(made.rows, check_rows, label="rows")
         assert_that(made.rejects, check_rejects, label="rejects")
     assert "solution" not in {name for name in Fragment.__slots__ if name != "solution_id"}
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_of_equal_ids_one_is_kept_whatever_the_order(order):
-    """The first by its content is a row, all others are rejects."""
-    rows_in = [solution(f"text {n}", number=0) for n in range(3)] + [solution("x", number=1)]
-
-    def check_rows(rows):
-        assert sorted(row.text for row in rows) == ["text 0", "x"]
-
-    def check_rejects(rejects):
-        assert {reject.reason for reject in rejects} == {"duplicate_id"}
-        kept = [json.loads(reject.row)["text"] for reject in rejects]
-        assert sorted(kept) == ["text 1", "text 2"]
-
-    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
-        made = pipeline | beam.Create(rows_in[::order]) | RejectDuplicateIds("fragments")
-        assert_that(made.rows, check_rows, label="rows")
-        assert_that(made.rejects, check_rejects, label="rejects")
 
 
 def test_a_window_below_nothing_is_refused():

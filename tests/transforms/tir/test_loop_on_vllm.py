@@ -4,12 +4,14 @@ import asyncio
 import json
 import urllib.request
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from tests.transforms.tir.test_loop import Interpreter, Kept, Settings
 from transforms.chat_template import ChatTemplate
 from transforms.constraint import Constraint
+from transforms.engines.completions import TOOL_CALLS, body_of
 from transforms.engines.engine import Failure, Message, Reply, Sampling, Transport, Turn
 from transforms.engines.hold import held
 from transforms.engines.vllm import Vllm
@@ -72,16 +74,60 @@ def test_each_prompt_begins_with_the_one_before(settings, served_model, name):
     )
 
 
+def test_each_chat_begins_with_the_one_before(settings):
+    """Calls of a tool, too: as the server renders and reads them, nothing of a round changes."""
+    code = r"print\([0-9]{1,3}\)"
+    form = r'Look: <tool_call>\n\{"name": "python", "arguments": \{"code": "CODE"\}\}\n</tool_call>'
+    held_to = Constraint("regex", form.replace("CODE", code))
+    tool = PythonTool(Settings(), TOOL_CALLS, None, max_executions=2)
+    sampling = Sampling(max_tokens=400, temperature=1.0)
+    turn = Turn(digest("chat"), "story", (Message("user", "How many?"),), sampling, 11, held_to)
+
+    async def run():
+        transport = settings.open()
+        asked = Asked(transport)
+        cells = Cells(sandbox := Interpreter(), "sample", 1, Kept(), 10.0, 1000)
+        _, use = await solve(tool, turn, asked, cells)
+        await transport.close()
+        return asked, sandbox, use
+
+    asked, sandbox, use = asyncio.run(run())
+    assert (use.executions, use.ended) == (2, "executions")
+    assert len(sandbox.ran) == 2
+    prompts = [rendered(settings, turn) for turn in asked.turns]
+    for number, ran in enumerate(sandbox.ran):
+        wrote = form.replace("CODE", ran).replace(r"\n", "\n").replace("\\", "")
+        shown = f"<|im_start|>tool\nran {ran}<|im_end|>\n<|im_start|>assistant\n"
+        assert prompts[number + 1] == f"{prompts[number]}{wrote}<|im_end|>\n{shown}"
+    counted = [reply.prompt_tokens for reply in asked.replies]
+    assert [tokens(settings, prompt) for prompt in prompts] == counted
+
+
+def rendered(settings: Vllm, turn: Turn) -> str:
+    """What the server makes of a turn's messages."""
+    body = body_of(settings.model, turn)
+    chat = {name: body[name] for name in ("model", "messages", "tools")}
+    found = posted(settings, "tokenize", {**chat, "add_generation_prompt": True})
+    return posted(settings, "detokenize", {"model": settings.model, "tokens": found["tokens"]})[
+        "prompt"
+    ]
+
+
 def tokens(settings: Vllm, prompt: str) -> int:
     """How many the server makes of a text."""
     body = {"model": settings.model, "prompt": prompt, "add_special_tokens": False}
+    return posted(settings, "tokenize", body)["count"]
+
+
+def posted(settings: Vllm, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """What the server says to a request of its own."""
     request = urllib.request.Request(
-        f"{held(settings.kept(), '').url}/tokenize",
+        f"{held(settings.kept(), '').url}/{path}",
         json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request) as response:
-        return json.load(response)["count"]
+        return json.load(response)
 
 
 def arguments_of(name: str) -> dict[str, object]:
