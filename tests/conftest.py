@@ -12,9 +12,7 @@ A test that needs something a machine may lack asks for it by fixture and is ski
     docker     a Docker engine, which root may have to start, and what makes the sandbox's image
 """
 
-import contextlib
 import dataclasses
-import gc
 import importlib.util
 import json
 import os
@@ -24,7 +22,6 @@ import sys
 import sysconfig
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -45,6 +42,15 @@ ON_THE_CPU = (
     "--gpu-memory-utilization 0.2 --no-enable-chunked-prefill --max-num-batched-tokens 4096 "
     "--enable-auto-tool-choice --tool-call-parser hermes"
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks vLLM comes first and in one process, which starts one engine; else file by file."""
+    for item in items:
+        asks_vllm = "tiny_model" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("vllm" if asks_vllm else str(item.path)))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("vllm",))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -111,36 +117,22 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         labels = engine.labels_of(client, IMAGE)
         if (labels or {}).get(engine.CODE_LABEL) != engine.supervisor_version():
             try:
-                with _sockets_left_open():
-                    build(client, IMAGE, DEBIAN if labels is None else IMAGE, lambda text: None)
+                build(client, IMAGE, DEBIAN if labels is None else IMAGE, lambda text: None)
             except SandboxDown as error:
                 lacking("docker", str(error))
         yield client
-        with _sockets_left_open():
-            client.close()
+        client.close()
     finally:
         if dockerd is not None:
             dockerd.terminate()
             dockerd.wait(60)
 
 
-@contextlib.contextmanager
-def _sockets_left_open() -> Iterator[None]:
-    """The docker package leaves some to the collector, whose warning would fail some later test."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        try:
-            yield
-        finally:
-            gc.collect()
-
-
 def _docker_client() -> Any:
-    with _sockets_left_open():
-        try:
-            return engine.connect(engine.Address.of("", ""), timeout_s=3600)
-        except SandboxDown:
-            return None
+    try:
+        return engine.connect(engine.Address.of("", ""), timeout_s=3600)
+    except SandboxDown:
+        return None
 
 
 @pytest.fixture(scope="session")

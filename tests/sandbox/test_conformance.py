@@ -22,11 +22,6 @@ from sandbox.attack import (
 )
 from sandbox.contract import Execution
 
-# of the docker package: its pools leave sockets to the garbage collector
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*<socket.socket:pytest.PytestUnraisableExceptionWarning"
-)
-
 CONTAINERS = {
     "default": DockerSandbox(max_sessions=4, max_running=4, warm=1),
     "dense": DockerSandbox(max_sessions=8, max_running=8, sessions_per_container=8),

@@ -14,11 +14,6 @@ import pytest
 from sandbox import DockerSandbox, SandboxDown, SandboxError, engine, owner, pool
 from sandbox.docker import sweep
 
-# of the docker package: its pools leave sockets to the garbage collector
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*<socket.socket:pytest.PytestUnraisableExceptionWarning"
-)
-
 ROOT = Path(__file__).parents[2]
 DEFAULT = DockerSandbox(max_sessions=4, max_running=4, warm=0)
 DENSE = DockerSandbox(max_sessions=64, max_running=16, sessions_per_container=32, warm=0)

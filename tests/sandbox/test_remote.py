@@ -9,11 +9,6 @@ import pytest
 
 from sandbox import DockerSandbox, SandboxDown, engine
 
-# of the docker package: its pools leave sockets to the garbage collector
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*<socket.socket:pytest.PytestUnraisableExceptionWarning"
-)
-
 ENGINE = "/var/run/docker.sock"
 
 
