@@ -74,7 +74,7 @@ class PythonConfig(RecipeConfig):
         None, ge=1, description="sessions open at once (default: what memory allows)"
     )
     sandbox_max_running: int | None = pydantic.Field(
-        None, ge=1, description="calls that run at once (default: one per core)"
+        None, ge=1, description="calls that run at once (default: two per core)"
     )
 
     @pydantic.field_validator("max_executions")
@@ -98,6 +98,11 @@ class PythonConfig(RecipeConfig):
         """
         if self.code_format == TOOL_CALLS and models.api == "text":
             raise UsageError(f"--code_format {TOOL_CALLS} is of chats; drop --api text")
+        if self.tokenizer and (self.code_format == TOOL_CALLS or models.api == "text"):
+            raise UsageError(
+                f"--tokenizer {self.tokenizer} would not be used: the server renders chats with "
+                "tools, and --api text has no template; drop it"
+            )
         return PythonTool(
             sandbox=self.sandbox_settings(),
             code_format=self.code_format,

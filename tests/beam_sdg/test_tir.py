@@ -195,12 +195,18 @@ def test_a_dry_run_needs_no_engine(beam_sdg_command, tmp_path):
     assert "isolates nothing" not in done.stderr
 
 
-def test_flags_of_docker_are_not_for_the_local_sandbox(beam_sdg_command, tmp_path):
-    done = beam_sdg_command(
-        "tir", f"--output={tmp_path / 'out'}", "--sandbox=local", "--sandbox_runtime=runsc"
-    )
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--sandbox=local", "--sandbox_runtime=runsc"), "--sandbox_runtime is of Docker's"),
+        (("--code_format=tool-calls", "--tokenizer=a/b"), "--tokenizer a/b would not be used"),
+        (("--code_format=tool-calls", "--api=text"), "tool-calls is of chats"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(beam_sdg_command, tmp_path, flags, said):
+    done = beam_sdg_command("tir", f"--output={tmp_path / 'out'}", *flags)
     assert done.returncode == 2
-    assert "--sandbox_runtime is of Docker's sandbox" in done.stderr
+    assert said in done.stderr and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("value", ["x", "3-2", "1-2-3", "-1", ""])
