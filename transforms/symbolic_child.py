@@ -1,11 +1,11 @@
-"""The child process of `symbolic.py`: math-verify, asked over pipes.
+r"""The child process of `symbolic.py`: math-verify, asked over pipes.
 
 It is run as a file, not as a module, so that nothing of ours is imported: it would take seconds.
 What comes in, on standard input, and goes out are frames: four bytes of length, then JSON.
 
-    in   {"limit_s": 5.0, "memory_bytes": 1073741824, "parent": 4711}   once
-    out  {"ready": true} or {"fault": "No module named 'math_verify'"}    once
-    in   {"a": "\\\\sqrt{4}", "b": "x=2"}
+    in   {"limit_s": 5.0, "memory_bytes": 1073741824, "parent": 4711}      once
+    out  {"ready": true} or {"fault": "No module named 'math_verify'"}   once
+    in   {"a": "\\sqrt{4}", "b": "x=2"}
     out  {"equal": true}
 
 It ends by itself at the end of its input, when its parent is gone, when a comparison has taken
