@@ -1,7 +1,7 @@
 r"""Final answers in text: where a solution says `\boxed{…}`, and what it says there.
 
-Pure functions of text, in one pass over it, whatever it is: a model that repeats `\boxed{` ten
-thousand times costs no more than any other text of that length.
+Pure functions of text. Boxes are found in one pass over it, whatever it is: a model that repeats
+`\boxed{` ten thousand times costs no more than any other text of that length.
 """
 
 import re

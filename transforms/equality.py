@@ -169,7 +169,7 @@ _LOOSE_SPACE = re.compile(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])")
 _END = re.compile(r"[.\\\s]+\Z")
 # Two small consonants are a product, as in xy; other letters alone are words.
 _ONLY_WORDS = re.compile(r"(?![b-df-hj-np-tv-z]{2}\Z)[^\W\d_]{2,}|(?:[^\W\d_]++[ '-]+)+[^\W\d_]++")
-_PROSE = re.compile(r"(?<![A-Za-z\\])(?!and(?![A-Za-z]))[^\W\d_]{3,}")
+_PROSE = re.compile(r"(?<![A-Za-z\\])(?!and(?![A-Za-z]))[^\W\d_]{3,}|[0-9] [0-9]")
 _COMMAND = re.compile(r"\\(?:begin|end|operatorname) ?\{[a-z]+\*?\}")
 _CURRENCY = re.compile(r"([+-]?)\\?([$€£])\s?(?=[0-9.])")
 _SIGN_UNIT = re.compile(r"\s*(?:\\?(%)|\^\{?(\\circ)\}?|\\?([$€£]))\Z")
@@ -190,6 +190,9 @@ _SAME_UNITS = {
 
 @functools.lru_cache(_KNOWN_FORMS)
 def _form(answer: str) -> Form:
+    number = _number(answer.strip())  # most are no more than that
+    if number is not None:
+        return Form(Kind.NUMBER, str(number), number)
     text = _spelt(answer)
     if choice := _CHOICE.fullmatch(text):
         return Form(Kind.CHOICE, (choice[1] or choice[2]).upper())

@@ -105,7 +105,9 @@ def fill(original: str | None, vote: Majority) -> Repair:
     """The answer, or where there is none, the majority's."""
     if has_answer(original):
         return Repair(original, original, "kept")
-    return Repair(vote.answer, original, "no_consensus" if vote.answer is None else "filled")
+    if vote.answer is None:
+        return Repair(original, original, "no_consensus")
+    return Repair(vote.answer, original, "filled")
 
 
 def repair(

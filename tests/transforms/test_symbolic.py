@@ -34,15 +34,14 @@ def child_of(verifier: MathVerify) -> int:
 
 def gone_within(pid: int, seconds: float) -> bool:
     give_up_at = time.monotonic() + seconds
-    while time.monotonic() < give_up_at:
+    while True:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             return True
-        if state == "Z":
-            return True
+        if state == "Z" or time.monotonic() > give_up_at:
+            return state == "Z"
         time.sleep(0.05)
-    return False
 
 
 def test_it_starts_at_the_first_question_and_stays(verifier):
@@ -209,21 +208,24 @@ def test_ctrl_c_is_not_for_it(verifier):
 
 def test_its_output_is_not_the_terminals(verifier):
     verifier.equal("x", "y")
-    outputs = [os.readlink(f"/proc/{child_of(verifier)}/fd/{number}") for number in (1, 2)]
+    outputs = [str(Path(f"/proc/{child_of(verifier)}/fd/{number}").readlink()) for number in (1, 2)]
     assert outputs == [os.devnull] * 2
 
 
 def test_a_fork_has_a_child_of_its_own():
     """Two processes on one pair of pipes would read each other's verdicts."""
-    symbolic.equal_formulas("x", "y")
-    shared = symbolic._shared
-    program = "from transforms import symbolic"
-    assert program
-    pid = os.fork()
-    if not pid:
-        os._exit(0 if symbolic._shared is not shared and symbolic._shared._child is None else 1)
-    assert os.waitpid(pid, 0)[1] == 0
-    assert symbolic._shared is shared
+    program = """
+import os
+from transforms import symbolic
+assert symbolic.equal_formulas("x+1", "1+x")
+shared = symbolic._shared
+pid = os.fork()
+if not pid:
+    os._exit(0 if symbolic._shared is not shared and symbolic._shared._child is None else 1)
+assert os.waitpid(pid, 0)[1] == 0
+assert symbolic._shared is shared and symbolic.equal_formulas("x+2", "2+x")
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize(
