@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ REMEMBERED = 1 << 16
 _WALL_FACTOR = 6  # processor time is the limit: how busy the machine is decides no verdict
 _START_LIMIT_S = 120.0
 _MAX_FRAME = 1 << 16
+_PROBE = "2"
+_ENDS = ""  # of a pair with it, what is remembered is whether a comparison of the text ends
 _CHILD = Path(__file__).with_name("symbolic_child.py")
 
 
@@ -61,37 +64,57 @@ class MathVerify:
     def equal(self, a: str, b: str) -> bool:
         """Whether math-verify takes one for the other, in either order.
 
+        A text that reaches the limit beside a plain number, too, is compared with nothing more.
+
         Raises:
             RunError: the child cannot be started, so that nothing can be said.
         """
         pair = (a, b) if a <= b else (b, a)
+        known = self._recalled(pair)
+        if known is None:
+            if any(self._recalled((text, _ENDS)) is False for text in pair):
+                return False
+            known = self._asked(*pair)
+            self._remember(pair, bool(known))
+            if known is None:
+                self._find_endless(pair)
+        return bool(known)
+
+    def _find_endless(self, texts: Iterable[str]) -> None:
+        """Remember which of the texts is to blame for a comparison that reached its limit."""
+        for text in texts:
+            if self._recalled((text, _ENDS)) is None:
+                self._remember((text, _ENDS), self._asked(text, _PROBE) is not None)
+
+    def _recalled(self, pair: tuple[str, str]) -> bool | None:
         with self._memo_lock:
             if pair in self._verdicts:
                 self._verdicts.move_to_end(pair)
-                return self._verdicts[pair]
-        with self._lock:
-            verdict = self._asked(*pair)
+            return self._verdicts.get(pair)
+
+    def _remember(self, pair: tuple[str, str], verdict: bool) -> None:
         with self._memo_lock:
             self._verdicts[pair] = verdict
             while len(self._verdicts) > self._remembered:
                 self._verdicts.popitem(last=False)
-        return verdict
 
     def close(self) -> None:
         """End the child; the next question starts another."""
         with self._lock:
             self._end()
 
-    def _asked(self, a: str, b: str) -> bool:
-        for _ in range(2):  # what a child dies of may be what it had been asked before
-            if self._child is None or self._child.poll() is not None:
-                self._start()
-            answer = self._exchange({"a": a, "b": b}, self._wall_s)
-            if answer is not None:
-                return answer.get("equal") is True
-            if self._end() == -signal.SIGPROF:
-                return False
-        return False
+    def _asked(self, a: str, b: str) -> bool | None:
+        """The child's verdict; None where it reached its limit, or died of the question."""
+        with self._lock:
+            for _ in range(2):  # what a child dies of may be what it had been asked before
+                if self._child is None or self._child.poll() is not None:
+                    self._start()
+                answer = self._exchange({"a": a, "b": b}, self._wall_s)
+                if answer is not None:
+                    return answer.get("equal") is True
+                if self._end() == -signal.SIGPROF:
+                    return None
+        return None
 
     def _start(self) -> None:
         self._end()

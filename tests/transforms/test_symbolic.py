@@ -1,5 +1,6 @@
 """The child that compares formulas: what it costs, what ends it, and what it cannot do to us."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -69,6 +70,25 @@ def test_a_comparison_that_never_ends_is_killed_and_remembered(verifier):
     assert not verifier.equal(*reversed(ENDLESS))
     assert time.monotonic() - start < 0.1
     assert child_of(verifier) == second
+
+
+def test_a_text_that_never_ends_is_compared_no_more():
+    """Of many such texts, the time is that of each and not of each pair; others are not blamed."""
+    own = MathVerify(limit_s=0.2)
+    asked = []
+
+    def ask(a: str, b: str) -> bool | None:
+        asked.append((a, b))
+        return MathVerify._asked(own, a, b)
+
+    own._asked = ask  # type: ignore[method-assign]
+    texts = ["x+1", *(f"9^{{9^{{9^{number}}}}}" for number in range(5, 9)), "1+x"]
+    try:
+        for a, b in itertools.combinations(texts, 2):
+            assert own.equal(a, b) is ((a, b) == ("x+1", "1+x"))
+    finally:
+        own.close()
+    assert len(asked) == 1 + 4 * 2 + 1, asked
 
 
 def test_a_child_that_says_nothing_is_killed(verifier):
