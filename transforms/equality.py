@@ -76,7 +76,8 @@ def same_form(a: Form, b: Form) -> bool | None:
     if a.key() == b.key():
         return True
     is_plain = Kind.WORDS in (a.kind, b.kind) or Kind.FORMULA not in (a.kind, b.kind)
-    return False if is_plain else None
+    is_ordered = {bool(_TUPLE.fullmatch(of.text)) for of in (a, b) if "," in of.text}
+    return False if is_plain or len(is_ordered) == 2 else None
 
 
 def classes(answers: Iterable[str], equal: Equality = equal_formulas) -> list[list[str]]:
@@ -142,6 +143,9 @@ _NUMBER = re.compile(
 )
 _NAMED = re.compile(r"([A-Za-z]|\\[a-z]+)=(?=[^=]*\Z)")
 _CHOICE = re.compile(r"\(([A-Ja-hj])\)|([A-Ja-hj])[).:]?")
+
+# A point or an interval; any other list is a set, whose order says nothing.
+_TUPLE = re.compile(r"[(\[][^()\[\]]*[)\]]")
 
 _WRAPPED = re.compile(r"\$\$([^$]*)\$\$|\$([^$]*)\$")
 _SPELLINGS = [
