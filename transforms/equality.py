@@ -87,8 +87,8 @@ def classes(answers: Iterable[str], equal: Equality = equal_formulas) -> list[li
     `2 cm` where somebody says `2`. Texts without an answer are left out.
 
     Cost: forms that a look can decide are grouped in one pass. Of n other texts, and m forms among
-    all, up to n × m pairs are asked, some hundred a second if `equal` is math-verify, and at worst
-    one in five seconds; pairs that are in one class already are not.
+    all, up to n × m pairs are asked, 20 to 100 a second if `equal` is math-verify, and at worst one
+    in five seconds; pairs that are in one class already are not.
     """
     members: dict[Form, list[str]] = {}
     for answer in sorted(set(answers)):

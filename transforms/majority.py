@@ -30,7 +30,7 @@ class MajorityVote(beam.CombineFn):
     Out:  a `Majority` for each key.
     Cost: a tally of distinct texts in memory. Equal numbers, letters and words are found in one
           pass; of formulas, every pair of distinct ones that are not known to be equal is compared
-          (`equality.classes`): n of them take up to n²/2 comparisons of some milliseconds.
+          (`equality.classes`): n of them take up to n²/2 comparisons, some 10 to 50 ms each.
     Once: a commutative monoid, so that retries, sharding and order change nothing; but a comparison
           that is near the time limit of math-verify may be decided otherwise by another machine.
     From: Nemotron-Math-v2, "Majority vote and expected-answer repair". There, spellings are not

@@ -48,7 +48,7 @@ def watch(parent: int) -> None:
 
 def equal(a: str, b: str) -> bool:
     """Whether math-verify takes either text for the other; what it cannot read equals nothing."""
-    import sympy.core.random
+    import sympy
     from math_verify import LatexExtractionConfig, parse, verify
 
     sympy.core.random.seed(0)  # the same verdict, whatever was asked before
@@ -58,10 +58,10 @@ def equal(a: str, b: str) -> bool:
             parse(f"${text}$", config, fallback_mode="no_fallback", parsing_timeout=None)
             for text in (a, b)
         )
-        return any(
-            verify(gold, target, timeout_seconds=None)
-            for gold, target in ((left, right), (right, left))
-        )
+        ways = [(left, right)]
+        if not all(isinstance(value, sympy.Expr) for value in left + right):
+            ways.append((right, left))  # of relations and sets, verify tells gold from target
+        return any(verify(gold, target, timeout_seconds=None) for gold, target in ways)
     except MemoryError:
         raise
     except Exception:  # of a text that somebody's model wrote, in three libraries
