@@ -1,7 +1,7 @@
 r"""Final answers in text: where a solution says `\boxed{…}`, and what it says there.
 
-Pure functions of text, in one pass over it, whatever it is: a model that repeats `\boxed{` ten
-thousand times costs no more than any other text of that length.
+Pure functions of text. Boxes are found in one pass over it, whatever it is: a model that repeats
+`\boxed{` ten thousand times costs no more than any other text of that length.
 """
 
 import re
@@ -41,3 +41,18 @@ def last_boxed(text: str) -> str | None:
         return None
     start, end = spans[-1]
     return text[text.index("{", start) + 1 : end - 1].strip()
+
+
+def has_answer(answer: str | None) -> bool:
+    """Whether there is an answer at all: null, nothing and white space are none."""
+    return answer is not None and bool(answer.strip())
+
+
+def last_match(text: str, pattern: re.Pattern[str]) -> str | None:
+    """What the group of the last match holds, stripped; None if there is no match, or it is empty.
+
+    `pattern` has one group, as in `^A: (.*)$` with MULTILINE. As with boxes, an empty one is passed
+    over for the one before.
+    """
+    held = [match[1] for match in pattern.finditer(text)]
+    return next((answer.strip() for answer in reversed(held) if has_answer(answer)), None)

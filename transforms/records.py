@@ -168,6 +168,36 @@ class Solution:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Majority:
+    """What a vote on final answers came to.
+
+    `answer` is the winner in the spelling that most of its voters used, of several the shortest and
+    then the first by the alphabet; None where there is none, and then `why` is `no_answers`,
+    `too_few_answers`, `tie` or `below_quorum`. `votes` are those of the largest class of equal
+    answers, `answers` the ballots with an answer, and `ballots` all of them.
+    """
+
+    answer: str | None
+    votes: int
+    answers: int
+    ballots: int
+    why: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Repair:
+    """An expected answer after the vote, the one before it, and what was done.
+
+    `action` is `kept`; `filled`, where there was none; `repaired`, where all verdicts were against
+    it; or, the answer being left as it was, `no_consensus` of the vote or `too_few_verdicts`.
+    """
+
+    answer: str | None
+    original_answer: str | None
+    action: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Fragment:
     """A call to Python in a solution: the call, its result and some of the text around them.
 

@@ -1,12 +1,13 @@
 """Boxes in text: what is found whatever surrounds it, and how long it may take."""
 
+import re
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.answers import boxed_spans, last_boxed
+from transforms.answers import boxed_spans, has_answer, last_boxed, last_match
 
 # Texts of TeX without a box: prose, groups that match, and braces that are none.
 PROSE = st.text("ab $12\\n.", max_size=10).map(lambda text: text.replace("\\", "\\\\"))
@@ -99,3 +100,28 @@ def test_no_text_takes_long(text):
 
     short = min(seconds(len(text) // 10) for _ in range(3))
     assert seconds(len(text)) < 40 * short + 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("A: 1\nso\nA:  22 \nand on", "22"),
+        ("A: 1\nA:  ", "1"),
+        ("the A: 1", None),
+        ("A:", None),
+        ("", None),
+    ],
+)
+def test_the_last_match_counts(text, held):
+    """Of a pattern with one group, the last that holds something."""
+    assert last_match(text, re.compile(r"^A:(.*)$", re.MULTILINE)) == held
+
+
+def test_a_group_that_took_no_part_holds_nothing():
+    assert last_match("A: 1\nnone", re.compile(r"A: (.*)|none")) == "1"
+
+
+@pytest.mark.parametrize("nothing", [None, "", " ", "\t\n", "\u2003"])
+def test_white_space_is_no_answer(nothing):
+    assert not has_answer(nothing)
+    assert has_answer("None") and has_answer("0")
