@@ -158,15 +158,17 @@ class _Phase:
         self._finished.add(stage)
 
     def rows(self, models: Prices) -> list[Row]:
-        rows, coming = [], self._rows_in
+        rows: list[Row] = []
+        coming: dict[str, int | None] = {}
         for stage in self._asks:
             assert stage.ask is not None
             progress = progress_of(stage.name)
-            total = None if coming is None else coming * stage.ask.samples
+            taken = coming.get(stage.inputs[0], self._rows_in)
+            total = None if taken is None else taken * stage.ask.samples
             if stage.name not in self._finished:
                 rate = self._rate(stage.name, progress.asked)
                 rows.append(Row(stage.name, total, progress, rate, models[stage.name]))
-            coming = None if total is None else total - progress.rejects.total()
+            coming[stage.name] = None if total is None else total - progress.rejects.total()
         return rows
 
     def _rate(self, stage: str, done: int) -> float:

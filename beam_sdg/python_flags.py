@@ -38,10 +38,11 @@ class PythonConfig(RecipeConfig):
     )
     when_spent: Literal["ends", "refused"] = pydantic.Field(
         "ends",
-        description="what happens to a call when none is left: it ends the solution or is refused",
+        description="what happens to a call when none is left: it ends the solution, or is refused",
     )
     when_cut: Literal["reject", "kept"] = pydantic.Field(
-        "reject", description="what becomes of a solution whose tokens are used up"
+        "reject",
+        description="what becomes of a solution whose tokens are used up: reject or kept",
     )
     execution_timeout_s: float = pydantic.Field(10.0, gt=0, description="most time of one call")
     output_limit: int = pydantic.Field(

@@ -142,10 +142,13 @@ def check_image(client: Any, image: str) -> None:
     """
     labels = labels_of(client, image)
     if labels is None:
-        raise SandboxDown(f"no image {image!r} is there; make it with: beam-sdg sandbox build")
+        raise SandboxDown(
+            f"no image {image!r} is there; make it with: beam-sdg sandbox build --image {image}"
+        )
     if labels.get(CODE_LABEL) != supervisor_version():
         raise SandboxDown(
-            f"image {image!r} was built for another version; renew it: beam-sdg sandbox build"
+            f"image {image!r} was built for another version; renew it: beam-sdg sandbox build "
+            f"--image {image}"
         )
 
 
@@ -241,7 +244,8 @@ class ContainerSpec:
             )  # fmt: skip
         except docker.errors.ImageNotFound as error:
             raise SandboxDown(
-                f"no image {self.image!r} is there; make it with: beam-sdg sandbox build"
+                f"no image {self.image!r} is there; make it with: beam-sdg sandbox build "
+                f"--image {self.image}"
             ) from error
         except (docker.errors.DockerException, OSError) as error:
             raise SandboxError(f"no container could be made: {_first_line(error)}") from error

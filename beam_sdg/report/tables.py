@@ -40,8 +40,8 @@ def tables(figures: Figures) -> list[Table]:
         Table(
             "funnel",
             "Rows by stage",
-            "In = out + rejected + not sampled. A stage of several inputs takes their product, or "
-            "joins them; one that makes several rows of one says of how many.",
+            "In × samples = out + rejected + not sampled. A stage of several inputs takes their "
+            "product, or joins them; one that makes several rows of one says of how many.",
             ("stage", "in", "out", "rejected", "not sampled"),
             tuple(_funnel(figures)),
         ),
@@ -139,6 +139,8 @@ def _funnel(figures: Figures) -> Iterator[Row]:
     for stage in figures.manifest.stages:
         counts = (stage.rows_in, stage.rows, sum(stage.rejects.values()), stage.not_sampled)
         yield Row(stage.stage, tuple(map(counted, counts)))
+        if stage.samples > 1:
+            yield Row("samples of each", (counted(stage.samples), "", "", ""), part=True)
         if stage.made_from is not None:
             yield Row("made from", ("", counted(stage.made_from), "", ""), part=True)
         for reason, number in stage.rejects.items():

@@ -15,9 +15,13 @@ from pathlib import Path
 import pytest
 
 from beam_sdg.models import ModelSettings
-from beam_sdg.panel import Row, cost, duration
+from beam_sdg.panel import Row, _Phase, cost, duration
+from beam_sdg.recipes.recipe import Context
+from beam_sdg.runs import Stage
 from transforms.engines.engine import Attempted, Failure, Reply
-from transforms.engines.progress import Progress, under_way
+from transforms.engines.progress import Progress, forget_progress, progress_of, under_way
+from transforms.reading import Text
+from transforms.records import Problem
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,6 +116,27 @@ def test_a_line_holds_all_that_the_panel_shows():
     assert Row("evals", None, progress, 0.0, ModelSettings()).line() == (
         "evals: 51 done, 8 in flight, 0.0/s, 2.0M/12.3k tokens in/out, 1 rejects"
     )
+
+
+def test_asks_about_the_same_rows_have_the_same_total():
+    """Of three asks the last two take what the first keeps, whatever one of them rejects."""
+    context = Context()
+
+    def ask(name: str, after: str, samples: int) -> Stage:
+        return context.ask(
+            name, after=after, prompt="tir/novelty", variables=str, reader=Text(), keep=str,
+            row_type=Problem, samples=samples,
+        )  # fmt: skip
+
+    stages = [ask("first", "problems", 2), ask("left", "first", 3), ask("right", "first", 5)]
+    progress_of("first").finish("malformed_answer", asked=True)
+    progress_of("left").finish("malformed_answer", asked=True)
+    try:
+        models = {stage.name: ModelSettings() for stage in stages}
+        rows = _Phase(stages, 10).rows(models)
+        assert [row.cells()[1] for row in rows] == ["1/20", "1/57", "0/95"]
+    finally:
+        forget_progress()
 
 
 def test_cost_is_unknown_without_a_price():

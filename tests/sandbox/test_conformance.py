@@ -144,11 +144,36 @@ def test_a_local_sandbox_leaves_no_process_and_no_folder(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_line_that_is_no_case_is_named(tmp_path):
-    """File, line and what it needs."""
+GOOD = '{"name": "a", "group": "time", "cells": ["1"]}'
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"name": "b"}', "group: Field required.*name, group and cells"),
+        (GOOD.replace("time", "nogroup"), "group: Input should be 'time'"),
+        (GOOD.replace('["1"]', '"1+1"'), "cells: Input should be a valid array"),
+        (GOOD.replace('["1"]', "[]"), "cells: "),
+        (GOOD.replace("}", ', "expect": ["okk"]}'), "expect.0: Input should be 'ok'"),
+        (GOOD.replace("}", ', "expect": ["ok", "ok"]}'), "2 expectations of 1 cells"),
+        (GOOD.replace("}", ', "expects": ["ok"]}'), "expects: Unexpected keyword"),
+        ("no JSON", "Invalid JSON"),
+    ],
+)
+def test_a_line_that_is_no_case_is_named(tmp_path, line, said):
+    """File, line and what it needs: a typo is neither an attack that got through nor one held."""
     path = tmp_path / "cases.jsonl"
-    path.write_text('{"name": "a", "group": "time", "cells": ["1"]}\n{"name": "b"}\n')
-    with pytest.raises(CaseError, match=r"cases.jsonl, line 2: .*name, group and cells"):
+    path.write_text(f"{GOOD}\n{line}\n")
+    with pytest.raises(CaseError, match=rf"cases.jsonl, line 2: no case, .*{said}"):
+        read_cases(path)
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"", "has no case"), (b"\xff\n", "cannot be read")])
+def test_a_file_without_cases_is_refused(tmp_path, content, said):
+    """Nothing held off is no proof."""
+    path = tmp_path / "cases.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(CaseError, match=said):
         read_cases(path)
 
 
