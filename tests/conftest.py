@@ -44,13 +44,19 @@ ON_THE_CPU = (
 )
 
 
+# What is started once for all tests that need it, which are run in one process for that.
+STARTED = {"tiny_model": "vllm", "docker": "docker"}
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What asks vLLM comes first and in one process, which starts one engine; else file by file."""
+    """What asks vLLM comes first, for it takes longest; what needs nothing started goes by file."""
+    groups = {}
     for item in items:
-        asks_vllm = "tiny_model" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("vllm" if asks_vllm else str(item.path)))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("vllm",))
+        needed = [name for name in STARTED if name in getattr(item, "fixturenames", ())]
+        groups[item] = STARTED[needed[0]] if needed else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    items.sort(key=lambda item: groups[item] != "vllm")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
