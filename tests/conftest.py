@@ -48,15 +48,16 @@ ON_THE_CPU = (
 STARTED = {"tiny_model": "vllm", "docker": "docker"}
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """What asks vLLM comes first, for it takes longest; what needs nothing started goes by file."""
     groups = {}
     for item in items:
         needed = [name for name in STARTED if name in getattr(item, "fixturenames", ())]
-        groups[item] = STARTED[needed[0]] if needed else str(item.path)
+        groups[item] = STARTED[needed[0]] if needed else item.path.stem
         item.add_marker(pytest.mark.xdist_group(groups[item]))
     items.sort(key=lambda item: groups[item] != "vllm")
+    return (yield)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
