@@ -13,6 +13,7 @@ A test that needs something a machine may lack asks for it by fixture and is ski
 """
 
 import dataclasses
+import fcntl
 import importlib.util
 import json
 import os
@@ -42,22 +43,6 @@ ON_THE_CPU = (
     "--gpu-memory-utilization 0.2 --no-enable-chunked-prefill --max-num-batched-tokens 4096 "
     "--enable-auto-tool-choice --tool-call-parser hermes"
 )
-
-
-# What is started once for all tests that need it, which are run in one process for that.
-STARTED = {"tiny_model": "vllm", "docker": "docker"}
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """What asks vLLM comes first, for it takes longest; what needs nothing started goes by file."""
-    groups = {}
-    for item in items:
-        needed = [name for name in STARTED if name in getattr(item, "fixturenames", ())]
-        groups[item] = STARTED[needed[0]] if needed else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(groups[item]))
-    items.sort(key=lambda item: groups[item] != "vllm")
-    return (yield)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -110,6 +95,8 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     if importlib.util.find_spec("docker.errors") is None:
         lacking("docker", "the docker package is not installed")
     dockerd = None
+    users = (tmp_path_factory.getbasetemp().parent / "docker.lock").open("w")
+    fcntl.flock(users, fcntl.LOCK_SH)
     try:
         client = _docker_client()
         if client is None and os.geteuid() == 0 and shutil.which("dockerd"):
@@ -131,8 +118,10 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         client.close()
     finally:
         if dockerd is not None:
+            fcntl.flock(users, fcntl.LOCK_EX)  # until the tests of other processes are done with it
             dockerd.terminate()
             dockerd.wait(60)
+        users.close()
 
 
 def _docker_client() -> Any:
