@@ -128,6 +128,7 @@ def test_asks_about_the_same_rows_have_the_same_total():
             row_type=Problem, samples=samples,
         )  # fmt: skip
 
+    forget_progress()  # of runs before this test
     stages = [ask("first", "problems", 2), ask("left", "first", 3), ask("right", "first", 5)]
     progress_of("first").finish("malformed_answer", asked=True)
     progress_of("left").finish("malformed_answer", asked=True)
