@@ -29,7 +29,6 @@ from transforms.errors import UsageError
 
 PREVIEWED_ROWS = 10
 TRIED_ROWS = 3
-CHARACTERS_PER_TOKEN = 4  # of English prose and code, roughly, whatever the tokenizer
 
 
 def preview(
@@ -68,7 +67,7 @@ def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
 
     Sources are read and a few rows are rehearsed in a temporary folder; no model is asked and
     nothing is kept. Prompts of later stages are made from rehearsed answers, so their length is a
-    guess.
+    guess; and so are the rounds of solutions with Python.
 
     Raises:
         SdgError: what a run would fail with before it asks anything.
@@ -153,14 +152,14 @@ def _plan(
             continue
         models = launch.models[stage.name]
         calls, is_known = coming[stage.name]
-        about = "" if is_known else "~ "
+        about = "" if is_known and stage.ask.python is None else "~ "  # nobody knows its rounds
         tokens_in = calls * _mean_tokens(sent[stage.name])
         tokens_out = calls * (models.max_tokens or 0)
         spent = cost(models, tokens_in, tokens_out)
         table.add_row(
             stage.name,
             stage.ask.engine.model,
-            f"{about}{calls:,}",
+            f"{'' if is_known else about}{calls:,}",
             f"{about}{tokens_in:,}",
             f"{about or '≤ '}{tokens_out:,}" if models.max_tokens else "–",
             "–" if spent is None or not models.max_tokens else f"{about or '≤ '}${spent:,.2f}",
@@ -169,9 +168,10 @@ def _plan(
 
 
 def _mean_tokens(lines: list[dict]) -> int:
-    """About how many tokens the first turn of a conversation sends."""
-    lengths = [sum(len(text) for _, text in line["sent"]) for line in lines if line["turn"] == 1]
-    return round(sum(lengths) / len(lengths) / CHARACTERS_PER_TOKEN) if lengths else 0
+    """About how many tokens a conversation sends, what is sent again with each turn included."""
+    conversations = sum(line["turn"] == 1 for line in lines)
+    tokens = sum(line["reply"]["prompt_tokens"] for line in lines if "reply" in line)
+    return round(tokens / conversations) if conversations else 0
 
 
 def _of_rows(invocation: Invocation, rows: int) -> Invocation:

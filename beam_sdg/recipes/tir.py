@@ -33,15 +33,7 @@ from transforms.tir import insight
 from transforms.tir.filters import FilterTir, TirFilters
 from transforms.tir.formats import CODE_FORMATS, GPT_OSS
 from transforms.tir.fragments import ExtractFragments
-from transforms.tir.insight import (
-    LABELS,
-    PUBLISHED_TEMPERATURE,
-    InsightSettings,
-    KeepInsightful,
-    prompt_of,
-    reader_of,
-    vote_of,
-)
+from transforms.tir.insight import InsightSettings, KeepInsightful
 from transforms.tir.solve import PROMPT, SolutionText, solution_of, variables_of
 
 _TAGGED = tuple(name for name in CODE_FORMATS if name != GPT_OSS)
@@ -173,18 +165,18 @@ def _judged(config: TirConfig, context: Context, code_format: str) -> Iterator[S
         inputs=("filter",),
         fans_out=True,
     )
-    judges = {question: f"judge_{question}" for question in LABELS}
+    judges = {question: f"judge_{question}" for question in insight.LABELS}
     for question, judge in judges.items():
         yield context.ask(
             judge,
             after="fragments",
-            prompt=prompt_of(question),
+            prompt=insight.prompt_of(question),
             variables=insight.variables_of,
-            reader=reader_of(question),
-            keep=functools.partial(vote_of, question=question),
+            reader=insight.reader_of(question),
+            keep=functools.partial(insight.vote_of, question=question),
             row_type=FragmentVote,
             samples=settings.votes,
-            temperature=PUBLISHED_TEMPERATURE,
+            temperature=insight.PUBLISHED_TEMPERATURE,
         )
     yield Stage(
         name="filter_fragments",

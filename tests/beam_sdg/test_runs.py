@@ -14,7 +14,6 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_sdg.models import ModelSettings
-from beam_sdg.preview import rows_to_come
 from beam_sdg.recipes.recipe import Context
 from beam_sdg.runs import Run, Stage, chains
 from beam_sdg.shards import read_shard
@@ -190,15 +189,6 @@ def test_what_is_not_put_together_again_is_missed(tmp_path):
     """A join that loses a row is no different from any other stage."""
     with pytest.raises(RowsLost, match="stage unite took 9 rows and accounts for 8"):
         run(tmp_path, parted(lost="7")).execute()
-
-
-def test_a_plan_follows_what_each_row_becomes():
-    """Samples multiply, a product is drawn from, and what fans out is a guess."""
-    made = parted()
-    plan = rows_to_come(made, {"split": 1.5}, 40)
-    assert plan == {"numbers": (40, True), "split": (60, False), "unite": (40, True)}
-    drawn = dataclasses.replace(made[2], one_per="", samples=True)
-    assert rows_to_come([*made[:2], drawn], {"unite": 3}, 7)["unite"] == (21, True)
 
 
 def test_a_published_stage_is_not_run_again(tmp_path):

@@ -63,7 +63,9 @@ def test_every_structured_stage_parses(beam_sdg_command, served_model, tmp_path,
         [engine] = manifest["asks"]["evals"]["served"]
         assert engine["args"] == served_model.args
         assert engine["version"]
-        assert 0 < engine["utilisation"] <= 1
+        assert engine["tokens_per_s"] > 0
+        # Eight short requests: its first look may fall before them, and find none.
+        assert engine["utilisation"] is None or 0 <= engine["utilisation"] <= 1
         assert engine["prefix_cache_hit_rate"] >= 0
 
 

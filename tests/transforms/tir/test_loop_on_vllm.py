@@ -15,6 +15,7 @@ from transforms.engines.completions import TOOL_CALLS, body_of
 from transforms.engines.engine import Failure, Message, Reply, Sampling, Transport, Turn
 from transforms.engines.hold import held
 from transforms.engines.vllm import Vllm
+from transforms.records import ToolUse
 from transforms.seeding import digest
 from transforms.tir.cells import Cells
 from transforms.tir.formats import CODE_FORMATS
@@ -38,6 +39,18 @@ class Asked:
         return attempted.result
 
 
+async def solved(
+    settings: Vllm, tool: PythonTool, turn: Turn
+) -> tuple[Asked, Interpreter, Reply | Failure, ToolUse]:
+    """The turns of a solution, what it ran, what it is and how it came to be."""
+    transport = settings.open()
+    asked = Asked(transport)
+    cells = Cells(sandbox := Interpreter(), "sample", 1, Kept(), 10.0, 1000)
+    reply, use = await solve(tool, turn, asked, cells)
+    await transport.close()
+    return asked, sandbox, reply, use
+
+
 @pytest.mark.parametrize("name", CODE_FORMATS)
 def test_each_prompt_begins_with_the_one_before(settings, served_model, name):
     """Byte for byte: the prompt, what the model wrote, and what it was shown; as the server saw."""
@@ -49,16 +62,7 @@ def test_each_prompt_begins_with_the_one_before(settings, served_model, name):
     opening = (Message("user", "How many?"),)
     sampling = Sampling(max_tokens=400, temperature=1.0)
     turn = Turn(digest(name), "story", opening, sampling, 11, held_to)
-
-    async def run():
-        transport = settings.open()
-        asked = Asked(transport)
-        cells = Cells(sandbox := Interpreter(), "sample", 1, Kept(), 10.0, 1000)
-        reply, use = await solve(tool, turn, asked, cells)
-        await transport.close()
-        return asked, sandbox, reply, use
-
-    asked, sandbox, reply, use = asyncio.run(run())
+    asked, sandbox, reply, use = asyncio.run(solved(settings, tool, turn))
     assert (use.executions, use.ended) == (2, "executions")
     assert [code.strip()[:6] for code in sandbox.ran] == ["print("] * 2
     prompts = [turn.rendered for turn in asked.turns]
@@ -82,16 +86,7 @@ def test_each_chat_begins_with_the_one_before(settings):
     tool = PythonTool(Settings(), TOOL_CALLS, None, max_executions=2)
     sampling = Sampling(max_tokens=400, temperature=1.0)
     turn = Turn(digest("chat"), "story", (Message("user", "How many?"),), sampling, 11, held_to)
-
-    async def run():
-        transport = settings.open()
-        asked = Asked(transport)
-        cells = Cells(sandbox := Interpreter(), "sample", 1, Kept(), 10.0, 1000)
-        _, use = await solve(tool, turn, asked, cells)
-        await transport.close()
-        return asked, sandbox, use
-
-    asked, sandbox, use = asyncio.run(run())
+    asked, sandbox, _, use = asyncio.run(solved(settings, tool, turn))
     assert (use.executions, use.ended) == (2, "executions")
     assert len(sandbox.ran) == 2
     prompts = [rendered(settings, turn) for turn in asked.turns]

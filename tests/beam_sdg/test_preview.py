@@ -1,0 +1,40 @@
+"""How many rows a plan says will come."""
+
+import dataclasses
+
+import apache_beam as beam
+
+from beam_sdg.preview import rows_to_come
+from beam_sdg.runs import Stage
+from transforms.records import Problem
+
+
+def stage(name: str, *inputs: str, **counted: object) -> Stage:
+    return Stage(name, beam.PTransform(), Problem, {}, inputs, **counted)
+
+
+def test_a_plan_follows_what_each_row_becomes():
+    """Samples multiply, what fans out is a guess, and a join takes what was there before it."""
+    stages = [
+        stage("problems"),
+        stage("solution", "problems"),
+        stage("fragments", "solution", fans_out=True),
+        stage("judge", "fragments"),
+        stage("decide", "solution", "fragments", "judge", one_per="fragments"),
+    ]
+    assert rows_to_come(stages, {"solution": 4, "fragments": 1.5, "judge": 8}, 10) == {
+        "problems": (10, True),
+        "solution": (40, True),
+        "fragments": (60, False),
+        "judge": (480, False),
+        "decide": (40, True),
+    }
+
+
+def test_a_product_is_drawn_from():
+    """Whatever its sides have, a run takes as many pairs as it is told to."""
+    pairs = stage("pairs", "a", "b", samples=True)
+    stages = [stage("a"), stage("b"), pairs, stage("solution", "pairs")]
+    assert rows_to_come(stages, {"solution": 3}, 7)["solution"] == (21, True)
+    whole = [*stages[:2], dataclasses.replace(pairs, samples=False, one_per="a")]
+    assert rows_to_come(whole, {"a": 2}, 7)["pairs"] == (14, True)
