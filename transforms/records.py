@@ -37,7 +37,7 @@ class Problem:
 
     `id` hashes the text and the occurrence number of equal texts; `source_id` is the row's own id,
     or the hash of the text where it has none; `extra` holds the row's other columns as canonical
-    JSON.
+    JSON. `expected_answer` is there if the source is known to have one, and this row has.
     """
 
     id: str
@@ -46,6 +46,7 @@ class Problem:
     source_id: str
     licence: str
     extra: str
+    expected_answer: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,7 +141,8 @@ class Answered(Generic[R, V]):
 
     `id` is what the record made of it must have: the record's own, or where it was asked about
     several times, that of the sample. `logprobs` are those of the answer's tokens, if the sampling
-    asked for them; `tool_use` is there if the ask had tools.
+    asked for them; `tool_use` is there if the ask had tools; `reasoning` is what a server has taken
+    out of the answer.
     """
 
     id: str
@@ -149,14 +151,17 @@ class Answered(Generic[R, V]):
     call: Call
     logprobs: tuple[TokenLogprob, ...] = ()
     tool_use: ToolUse | None = None
+    reasoning: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Solution:
     """One solution of a problem; of several samples the k-th has the id `PROBLEM-k`.
 
-    `text` is all that the model wrote, its reasoning included, and where it used Python, the
-    results that it was shown. `predicted_answer` is its final answer; None where it has none.
+    `text` is what the model wrote, and where it used Python, the results that it was shown;
+    `reasoning` is what comes before it between think tags, or as a server has set it apart. Of a
+    solution with Python the reasoning is in `text`, between its tags.
+    `predicted_answer` is its final answer; None where it has none.
     """
 
     id: str
@@ -165,6 +170,7 @@ class Solution:
     predicted_answer: str | None
     calls: tuple[Call, ...]
     tool_use: ToolUse | None = None
+    reasoning: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -195,6 +201,95 @@ class Repair:
     answer: str | None
     original_answer: str | None
     action: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AnswerPair:
+    """An expected answer and a predicted one of the same problem, which no equality settles.
+
+    `id` is that of the problem and a number, from 0 among the problem's distinct predictions.
+    """
+
+    id: str
+    problem: str
+    expected_answer: str
+    predicted_answer: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AnswerVote:
+    """A judge's vote on a pair of answers: whether they are the same."""
+
+    id: str
+    pair: AnswerPair
+    is_same: bool
+    call: Call
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ballot:
+    """What one solution voted for; None where it has no answer."""
+
+    solution_id: str
+    answer: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AgreedAnswer:
+    """What a problem's solutions are held to after the vote: how it came to be, and who voted."""
+
+    repair: Repair
+    majority: Majority
+    ballots: tuple[Ballot, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JudgedSolution:
+    """A solution, and whether its final answer is the expected one.
+
+    `verdict` is `correct` or `incorrect`; `no_answer`, where the solution has none; `unjudged`,
+    where there is nothing to compare with, or judges' votes cannot be read or are a tie.
+    `judged_by` is `equality` or `judge`, and "" where neither decided; `judge_calls` are those of
+    the judge's votes. `agreed` is there after a vote, `pass_rate` where it was counted: the share
+    of the problem's judged solutions that are correct.
+    """
+
+    id: str
+    solution: Solution
+    expected_answer: str | None
+    verdict: str
+    judged_by: str = ""
+    judge_calls: tuple[Call, ...] = ()
+    agreed: AgreedAnswer | None = None
+    pass_rate: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Trace:
+    """A solution as the makers of training data take it, whoever generated and judged it.
+
+    `generation` is the solution and `reasoning_content` what comes before it between think tags, if
+    it was kept apart. `is_correct` is None where nobody judged. `finish_reason` is `stop`, `length`,
+    or "" where nobody knows. `majority_votes` of `total_votes` were for `expected_answer` if it
+    came from a vote. `code_format` says how calls to Python are written in `generation`, "" where
+    there are none; `total_code_executions` is how many the prompt allowed, where it said so.
+    `extra` is canonical JSON of whatever else is known: it ends in the row's optional columns.
+    """
+
+    id: str
+    problem_id: str
+    problem: str
+    generation: str
+    reasoning_content: str
+    expected_answer: str | None
+    predicted_answer: str | None
+    is_correct: bool | None
+    finish_reason: str
+    majority_votes: int | None = None
+    total_votes: int | None = None
+    code_format: str = ""
+    total_code_executions: int | None = None
+    extra: str = "{}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -170,6 +170,7 @@ class Conversations:
                 self._call(talk),
                 talk.replies[-1].logprobs,
                 talk.tool_use,
+                talk.replies[-1].reasoning,
             )
         )
         if kept.id != of_sample:

@@ -30,6 +30,7 @@ def solution_of(answered: Answered[Problem, str]) -> Solution:
         predicted_answer=last_boxed(answered.value),
         calls=(answered.call,),
         tool_use=answered.tool_use,
+        reasoning=answered.reasoning,
     )
 
 
