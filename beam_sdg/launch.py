@@ -25,7 +25,7 @@ from beam_sdg.publish import (
     versions,
     write_manifest,
 )
-from beam_sdg.recipes.recipe import Context, stages_of
+from beam_sdg.recipes.recipe import Context, is_named, stages_of
 from beam_sdg.report import gather, print_report, write_report
 from beam_sdg.runs import Run, Stage, StageManifest, code_hash
 from beam_sdg.serving import served
@@ -80,8 +80,18 @@ class Launch:
         )
         if not any(isinstance(stage.engine, Vllm | Endpoint) for stage in run.stages):
             invocation.models.require_a_model()
-        _require_known(settings.stages, [stage.name for stage in run.stages])
         return cls(invocation, context, run, output)
+
+    @property
+    def only(self) -> tuple[str, ...]:
+        """The stages that --stages asks for, with their steps; none for all.
+
+        Raises:
+            UsageError: there is no such stage.
+        """
+        known = [stage.name for stage in self.run.stages]
+        asked = self.invocation.run.stages
+        return tuple(name for one in asked for name in _meant(one, known))
 
     @property
     def fingerprint(self) -> str:
@@ -191,7 +201,7 @@ def launch(
     _require_replaceable(finished, invocation)
     with prepared.held():
         _require_replaceable(read_manifest(output), invocation)  # of a run that was faster
-        stages = prepared.execute(progress, settings.stages)
+        stages = prepared.execute(progress, prepared.only)
         if len(stages) < len(prepared.run.stages):
             done = [stage.stage for stage in stages]
             left = [stage.name for stage in prepared.run.stages if stage.name not in done]
@@ -273,7 +283,15 @@ def _require_prompts(folder: str, own: tuple[str, ...]) -> None:
         raise UsageError(f"--prompts {folder} holds no prompt; name files as in prompts/")
 
 
-def _require_known(stages: Collection[str], known: Collection[str]) -> None:
-    for name in stages:
-        if name not in known:
-            raise UsageError(f"--stages {name}: no such stage; there are {', '.join(known)}")
+def _meant(name: str, known: Collection[str]) -> list[str]:
+    """The stage of that name and its steps; where there is none, those whose names begin with it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    meant = [one for one in known if one == name or one.startswith(f"{name}.")]
+    meant = meant or [one for one in known if is_named(one.split(".")[0], name)]
+    if not meant:
+        stages = dict.fromkeys(one.split(".")[0] for one in known)
+        raise UsageError(f"--stages {name}: no such stage; there are {', '.join(stages)}")
+    return meant

@@ -100,7 +100,9 @@ def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
 
 
 def rows_per_row(stage: StageManifest) -> float:
-    """The rows that one made on average where it fans out, else the samples of each."""
+    """The rows that one made on average where it fans out or selects, else the samples of each."""
+    if stage.made_from is None and stage.not_sampled and len(stage.inputs) == 1:
+        return stage.rows / stage.rows_in  # of those that it selects
     if stage.made_from is None:
         return stage.samples
     return stage.rows / stage.made_from if stage.made_from else 1.0
@@ -119,14 +121,15 @@ def rows_to_come(
         if not stage.inputs or stage.samples:
             taken = num_records, True
         elif stage.one_per:
-            taken = before.get(stage.one_per, found[stage.one_per])
+            each = [before.get(name, found[name]) for name in stage.one_per]
+            taken = sum(rows for rows, _ in each), all(is_known for _, is_known in each)
         else:
             taken = found[stage.inputs[0]]
         if stage.fans_out:
             before[stage.name] = taken
         rows, is_known = taken
         made = round(rows * per_row.get(stage.name, 1.0))
-        found[stage.name] = made, is_known and not stage.fans_out
+        found[stage.name] = made, is_known and not (stage.fans_out or stage.selects)
     return found
 
 

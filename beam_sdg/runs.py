@@ -64,8 +64,9 @@ class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     `rows_in` is the rows read by a source, the rows of a single input, or the size of the product
     of several, if they are not joined; `samples`, how often each was asked about; `not_sampled`,
-    the rows that a limit left out; `made_from`, of a stage that fans out, the rows in that became
-    rows. `rows_in` × `samples` = `rows` (or `made_from`) + rejects + `not_sampled`.
+    the rows that a limit, or a stage that selects, left out; `made_from`, of a stage that fans out,
+    the rows in that became rows. `rows_in` × `samples` = `rows` (or `made_from`) + rejects +
+    `not_sampled`.
     """
 
     stage: str
@@ -96,10 +97,13 @@ class Stage:
     and makes an `Outcome`, or a `SourceOutcome` where there are none. `settings` is all that
     decides its rows beside its inputs and the code. `verify` may raise on the manifests of its
     inputs and its own, before anything after it is run. `samples` says whether it may leave out
-    rows of the product of its inputs; other stages must account for every row.
+    rows of the product of its inputs, and `selects` whether it takes no more of its input than is
+    needed after it; other stages must account for every row.
+
+    A stage called `NAME.step` is a step of the stage NAME, and is run where that is asked for.
 
     A stage that `fans_out` makes of each row one or more, with the ids `ID-0`, `ID-1`, …, or a
-    reject. `one_per` is for a stage that joins its inputs: the one of which each row, or where it
+    reject. `one_per` is for a stage that joins its inputs: those of which each row, or where one
     fans out each that it was made from, is a row or a reject here.
     """
 
@@ -110,8 +114,9 @@ class Stage:
     inputs: tuple[str, ...] = ()
     verify: Verify | None = None
     samples: bool = False
+    selects: bool = False
     fans_out: bool = False
-    one_per: str = ""
+    one_per: tuple[str, ...] = ()
 
     @property
     def ask(self) -> Ask | None:
@@ -312,10 +317,11 @@ class Run:
         reasons = Counter(_reasons(self.shards_of(stage.name, "rejects")))
         made_from = self._fanned_out(stage.name) if stage.fans_out else None
         if stage.one_per:
-            rows_in, not_sampled = done[stage.one_per].passed, 0
+            rows_in, not_sampled = sum(done[name].passed for name in stage.one_per), 0
         elif inputs:
             rows_in = math.prod(made.rows for made in inputs)
-            not_sampled = rows_in - rows - reasons.total() if stage.samples else 0
+            leaves_out = stage.samples or stage.selects
+            not_sampled = rows_in - rows - reasons.total() if leaves_out else 0
         else:
             counts = self._counts(stage.name)
             rows_in, not_sampled = counts.get("read", 0), counts.get("usable", 0) - rows

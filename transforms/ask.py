@@ -45,6 +45,8 @@ class Ask(beam.PTransform):
         check: what a program can find wrong with a value that was read.
         sampling: how the model draws.
         samples: answers wanted per record.
+        first_sample: the number of the first of them; their seeds follow from it, and their ids,
+            so that several asks about the same records can be taken together.
         corrections: further turns after an answer that cannot be used.
         window: the most records an engine works through at once; in process, all of a slice.
         python: what the model may call while it answers: then an answer is its whole solution,
@@ -68,6 +70,7 @@ class Ask(beam.PTransform):
     window: int = WHOLE_SLICE
     prompt_folders: tuple[str, ...] = ()
     python: PythonTool | None = None
+    first_sample: int = 0
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -94,6 +97,7 @@ class Ask(beam.PTransform):
             seed=self.seed,
             store=self.store,
             python=self.python,
+            first_sample=self.first_sample,
         )
 
     def settings(self) -> dict[str, Any]:
@@ -105,6 +109,7 @@ class Ask(beam.PTransform):
             "correction_hash": prompts.source_hash("correction", self.prompt_folders),
             "sampling": self.sampling.chosen(),
             "samples": self.samples,
+            "first_sample": self.first_sample,
             "corrections": self.corrections,
             "constraint": constraint and dataclasses.astuple(constraint),
             **({"python": self.python.settings()} if self.python else {}),

@@ -204,10 +204,49 @@ class Repair:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Ballot:
+    """What one solution voted for; None where it has no answer."""
+
+    solution_id: str
+    answer: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AgreedAnswer:
+    """What a problem's solutions are held to after the vote: how it came to be, and who voted."""
+
+    repair: Repair
+    majority: Majority
+    ballots: tuple[Ballot, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judgement:
+    """Whether a solution's final answer is the expected one; without the solution's text.
+
+    `id` is the solution's. `verdict` is `correct` or `incorrect`; `no_answer`, where the solution
+    has none; `no_expected_answer`, where there is nothing to compare with; `undecided`, where no
+    equality says that they are the same and no judge was asked yet; `unjudged`, where the judge's
+    votes cannot be read or are a tie. `judged_by` is `equality` or `judge`, and "" where neither
+    decided; `judge_calls` are those of the judge's votes. `agreed` is there after a vote.
+    """
+
+    id: str
+    problem_id: str
+    problem: str
+    predicted_answer: str | None
+    expected_answer: str | None
+    verdict: str
+    judged_by: str = ""
+    judge_calls: tuple[Call, ...] = ()
+    agreed: AgreedAnswer | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class AnswerPair:
     """An expected answer and a predicted one of the same problem, which no equality settles.
 
-    `id` is that of the problem and a number, from 0 among the problem's distinct predictions.
+    `id` is that of the problem and a number, from 0 among the problem's undecided predictions.
     """
 
     id: str
@@ -227,31 +266,11 @@ class AnswerVote:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Ballot:
-    """What one solution voted for; None where it has no answer."""
-
-    solution_id: str
-    answer: str | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AgreedAnswer:
-    """What a problem's solutions are held to after the vote: how it came to be, and who voted."""
-
-    repair: Repair
-    majority: Majority
-    ballots: tuple[Ballot, ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class JudgedSolution:
     """A solution, and whether its final answer is the expected one.
 
-    `verdict` is `correct` or `incorrect`; `no_answer`, where the solution has none; `unjudged`,
-    where there is nothing to compare with, or judges' votes cannot be read or are a tie.
-    `judged_by` is `equality` or `judge`, and "" where neither decided; `judge_calls` are those of
-    the judge's votes. `agreed` is there after a vote, `pass_rate` where it was counted: the share
-    of the problem's judged solutions that are correct.
+    The fields of the verdict are those of `Judgement`. `pass_rate` is there where it was counted:
+    the share of the problem's judged solutions that are correct.
     """
 
     id: str
@@ -268,12 +287,13 @@ class JudgedSolution:
 class Trace:
     """A solution as the makers of training data take it, whoever generated and judged it.
 
-    `generation` is the solution and `reasoning_content` what comes before it between think tags, if
-    it was kept apart. `is_correct` is None where nobody judged. `finish_reason` is `stop`, `length`,
-    or "" where nobody knows. `majority_votes` of `total_votes` were for `expected_answer` if it
-    came from a vote. `code_format` says how calls to Python are written in `generation`, "" where
-    there are none; `total_code_executions` is how many the prompt allowed, where it said so.
-    `extra` is canonical JSON of whatever else is known: it ends in the row's optional columns.
+    `generation` is the solution, and `reasoning_content` what comes before it between think tags,
+    if it was kept apart. `is_correct` is None where nobody judged. `finish_reason` is `stop`, or
+    `length`, or "" where nobody knows. `majority_votes` of `total_votes` were for the expected
+    answer if it came from a vote. `code_format` says how calls to Python are written in
+    `generation`, "" where there are none; `total_code_executions` is how many the prompt allowed,
+    where it said so. `extra` is canonical JSON of whatever else is known: it ends in the row's
+    optional columns.
     """
 
     id: str

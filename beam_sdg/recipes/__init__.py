@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beam_sdg.recipes.infinibyte import INFINIBYTE
+from beam_sdg.recipes.openreasoning_math import OPENREASONING_MATH
 from beam_sdg.recipes.recipe import Recipe
 from beam_sdg.recipes.tir import TIR
 from transforms.errors import UsageError
 
-RECIPES = {recipe.name: recipe for recipe in (INFINIBYTE, TIR)}
+RECIPES = {recipe.name: recipe for recipe in (INFINIBYTE, OPENREASONING_MATH, TIR)}
 
 
 def recipe_of(name: str, also: Sequence[str] = ()) -> Recipe:

@@ -72,8 +72,16 @@ class Context:
     prompt_folders: tuple[str, ...] = ()
 
     def models_of(self, stage: str) -> ModelSettings:
-        """The model settings of one stage."""
-        return self.models.changed(stage, self.stage_settings.get(stage, {}))
+        """The model settings of one stage: those of its own name, then of what that begins with.
+
+        What is set for `judge` is for `judge_answers` and `judge_again`, if they do not say
+        otherwise.
+        """
+        of_name = sorted(name for name in self.stage_settings if is_named(stage, name))
+        values = {
+            key: value for name in of_name for key, value in self.stage_settings[name].items()
+        }
+        return self.models.changed(stage, values)
 
     def engine_of(self, stage: str) -> Engine:
         """The engine of one stage; stages with the same one share a phase."""
@@ -115,6 +123,7 @@ class Context:
         row_type: type,
         check: Check | None = None,
         samples: int = 1,
+        first_sample: int = 0,
         temperature: float | None = None,
         logprobs: int | None = None,
         python: PythonTool | None = None,
@@ -140,6 +149,7 @@ class Context:
             engine=self.engine_of(name),
             sampling=sampling,
             samples=samples,
+            first_sample=first_sample,
             store=self.store,
             seed=self.seed,
             prompt_folders=self.prompt_folders,
@@ -173,12 +183,17 @@ def stages_of(recipe: Recipe, config: RecipeConfig, context: Context) -> list[St
     stages = list(recipe.stages(config, context))
     asked = [stage.name for stage in stages if stage.engine is not None]
     for name in context.stage_settings:
-        if name not in asked:
+        if not any(is_named(stage, name) for stage in asked):
             raise UsageError(
                 f"--set {name}.…: {recipe.name} has neither a setting nor an asked stage {name!r}; "
                 f"its asked stages are {', '.join(asked)}"
             )
     return stages
+
+
+def is_named(stage: str, name: str) -> bool:
+    """Whether `name` means a stage: it is its name, or the words that its name begins with."""
+    return f"{stage}_".startswith(f"{name}_")
 
 
 def _verify_sample(most: int | None, inputs: Sequence[StageManifest], made: StageManifest) -> None:

@@ -10,14 +10,13 @@ The loop, the filters and their names are those of NVIDIA's OpenMathReasoning.
 import dataclasses
 import functools
 from collections.abc import Iterator
-from pathlib import Path
 
 import pydantic
 
 from beam_sdg.python_flags import PythonConfig
+from beam_sdg.recipes.problems import ProblemsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.runs import Stage
-from beam_sdg.sources import Source
 from transforms.engines.completions import TOOL_CALLS
 from transforms.records import (
     Call,
@@ -37,20 +36,11 @@ from transforms.tir.insight import InsightSettings, KeepInsightful
 from transforms.tir.solve import PROMPT, SolutionText, solution_of, variables_of
 
 _TAGGED = tuple(name for name in CODE_FORMATS if name != GPT_OSS)
-SAMPLE = Path(__file__).parents[1] / "samples" / "science.jsonl"
 
 
-class TirConfig(PythonConfig, TirFilters, InsightSettings):
+class TirConfig(PythonConfig, ProblemsConfig, TirFilters, InsightSettings):
     """The settings of solving with Python; filters have the names of their reasons."""
 
-    problems: tuple[str, ...] = pydantic.Field(
-        (), description="[FORMAT=]FILE or a glob; several, separated by commas"
-    )
-    column: str | None = pydantic.Field(None, description="the text column")
-    id_column: str | None = pydantic.Field(None, description="the id column")
-    licence: str | None = pydantic.Field(None, description="licence of the problems")
-    deduplicate: bool = pydantic.Field(True, description="reject equal problems")
-    num_records: int = pydantic.Field(10, ge=1, description="problems that are solved")
     samples: int = pydantic.Field(4, ge=1, description="solutions of each")
     judge_fragments: bool = pydantic.Field(
         False, description="keep only solutions in which a call finds out something that matters"
@@ -74,18 +64,6 @@ class TirConfig(PythonConfig, TirFilters, InsightSettings):
 
     def expected_rows(self) -> int:
         return self.num_records * self.samples
-
-    def sources(self) -> tuple[Source, ...]:
-        """The problems, their files and columns looked at.
-
-        Raises:
-            UsageError: a format is unknown, or a dataset of the hub needs the extra `datasets`.
-            InputError: a file, a dataset or a column is missing.
-        """
-        names = {"text": self.column, "id": self.id_column, "licence": self.licence}
-        own = {name: value for name, value in names.items() if value}
-        given = self.problems or (f"sample={SAMPLE}",)
-        return tuple(Source.parse(text, **own).resolve("--column") for text in given)
 
     def insight(self) -> InsightSettings:
         """How fragments are judged."""
@@ -123,12 +101,7 @@ def stages(config: TirConfig, context: Context) -> list[Stage]:
     into = CODE_FORMATS[config.into] if config.into else None
     filters = config.filters()
     return [
-        context.read(
-            "problems",
-            config.sources(),
-            max_records=config.num_records,
-            deduplicate=config.deduplicate,
-        ),
+        config.read(context, config.sources()),
         context.ask(
             "solution",
             after="problems",
@@ -184,7 +157,7 @@ def _judged(config: TirConfig, context: Context, code_format: str) -> Iterator[S
         row_type=InsightfulSolution,
         settings=settings.model_dump(),
         inputs=("filter", "fragments", *judges.values()),
-        one_per="fragments",
+        one_per=("fragments",),
     )
 
 

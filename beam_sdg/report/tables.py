@@ -40,9 +40,9 @@ def tables(figures: Figures) -> list[Table]:
         Table(
             "funnel",
             "Rows by stage",
-            "In × samples = out + rejected + not sampled. A stage of several inputs takes their "
+            "In × samples = out + rejected + left out. A stage of several inputs takes their "
             "product, or joins them; one that makes several rows of one says of how many.",
-            ("stage", "in", "out", "rejected", "not sampled"),
+            ("stage", "in", "out", "rejected", "left out"),
             tuple(_funnel(figures)),
         ),
         Table(

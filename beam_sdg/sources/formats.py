@@ -12,6 +12,10 @@ class Format(pydantic.BaseModel, frozen=True, extra="forbid"):
     picture: a column that, where it is filled, says that the problem cannot be posed without it.
     placeholder: what stands in the text column of a row whose text was left out.
     licence: the dataset's; `licence_column` says it for each row, where it is filled.
+    answer: the column of the expected answer; of a text that has more to it, `answer_pattern` is
+        what to take: the group of its last match, line by line.
+    dropped: columns that do not go on with the row.
+    excluded: (column, value) of rows that are not wanted.
     published: the dataset on the hub, as `hf://…`.
     """
 
@@ -21,11 +25,24 @@ class Format(pydantic.BaseModel, frozen=True, extra="forbid"):
     placeholder: str | None = None
     licence: str = ""
     licence_column: str | None = None
+    answer: str | None = None
+    answer_pattern: str | None = None
+    dropped: tuple[str, ...] = ()
+    excluded: tuple[tuple[str, str], ...] = ()
     published: str | None = None
 
 
+# Of OpenMathReasoning as OpenReasoning takes it: its problems, without what was made of them.
+_OMR_PROBLEMS = Format(
+    text="problem",
+    answer="expected_answer",
+    licence="CC-BY-4.0",
+    dropped=("generation_model", "generated_solution", "inference_mode", "used_in_kaggle"),
+    excluded=(("problem_type", "converted_proof"),),
+)
+
 FORMATS = {
-    "gsm8k": Format(text="question", licence="MIT"),
+    "gsm8k": Format(text="question", answer="answer", answer_pattern="^#### (.*)$", licence="MIT"),
     "humaneval": Format(text="prompt", id="task_id", licence="MIT"),
     "ocr": Format(
         text="input",
@@ -38,6 +55,10 @@ FORMATS = {
     "omr": Format(
         text="problem", licence="CC-BY-4.0", published="hf://nvidia/OpenMathReasoning:tir"
     ),
+    "omr_additional": _OMR_PROBLEMS.model_copy(
+        update={"published": "hf://nvidia/OpenMathReasoning:additional_problems"}
+    ),
+    "omr_cot": _OMR_PROBLEMS.model_copy(update={"published": "hf://nvidia/OpenMathReasoning:cot"}),
     "sample": Format(text="problem", id="id", licence="Apache-2.0"),
     "scibench": Format(text="problem_text", licence="MIT"),
     "theoremqa": Format(text="Question", id="id", picture="Picture", licence="MIT"),

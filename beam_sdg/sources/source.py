@@ -133,6 +133,12 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
                 f"{self.pattern} has no column {' or '.join(map(repr, wanted))} (its first rows "
                 f"have {', '.join(columns)}); {mend}"
             )
+        answer = self.format.answer
+        if answer is not None and answer not in columns:
+            raise InputError(
+                f"{self.pattern} has no column {answer!r} for expected answers (its first rows "
+                f"have {', '.join(columns)}); name the column with --answer_column"
+            )
         return self.model_copy(update={"format": self.format.model_copy(update={"text": found})})
 
 

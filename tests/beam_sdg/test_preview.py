@@ -20,7 +20,7 @@ def test_a_plan_follows_what_each_row_becomes():
         stage("solution", "problems"),
         stage("fragments", "solution", fans_out=True),
         stage("judge", "fragments"),
-        stage("decide", "solution", "fragments", "judge", one_per="fragments"),
+        stage("decide", "solution", "fragments", "judge", one_per=("fragments",)),
     ]
     assert rows_to_come(stages, {"solution": 4, "fragments": 1.5, "judge": 8}, 10) == {
         "problems": (10, True),
@@ -36,5 +36,5 @@ def test_a_product_is_drawn_from():
     pairs = stage("pairs", "a", "b", samples=True)
     stages = [stage("a"), stage("b"), pairs, stage("solution", "pairs")]
     assert rows_to_come(stages, {"solution": 3}, 7)["solution"] == (21, True)
-    whole = [*stages[:2], dataclasses.replace(pairs, samples=False, one_per="a")]
+    whole = [*stages[:2], dataclasses.replace(pairs, samples=False, one_per=("a",))]
     assert rows_to_come(whole, {"a": 2}, 7)["pairs"] == (14, True)

@@ -174,7 +174,7 @@ def parted(**unite: Any) -> list[Stage]:
     return [
         stages()[0],
         Stage("split", Split(), Problem, {}, ("numbers",), fans_out=True),
-        Stage("unite", Unite(**unite), Problem, {}, ("numbers", "split"), one_per="split"),
+        Stage("unite", Unite(**unite), Problem, {}, ("numbers", "split"), one_per=("split",)),
     ]
 
 

@@ -106,7 +106,7 @@ def reply_of(content: bytes, verbatim: bool = False) -> Reply:
         message = {"content": choice["text"]} if "text" in choice else choice["message"]
         apart = _text_of(message.get("reasoning_content")) or _text_of(message.get("reasoning"))
         text = _text_of(message.get("content"))
-        text, reasoning = (text, apart) if apart or verbatim else _split_reasoning(text)
+        text, reasoning = (text, apart) if apart or verbatim else split_reasoning(text)
         refusal = "" if text else str(message.get("refusal") or "")
         return Reply(
             text=text or refusal,
@@ -186,7 +186,7 @@ def message_of(content: bytes) -> str:
     return " ".join(error_of(content)["message"].split())[:300] or "no message"
 
 
-def _split_reasoning(text: str) -> tuple[str, str]:
+def split_reasoning(text: str) -> tuple[str, str]:
     """(answer, reasoning) of a text in which the server left the reasoning between think tags."""
     if not text.lstrip().startswith("<think>") and ("</think>" not in text or _is_json(text)):
         return text, ""  # else the opening tag was in the prompt

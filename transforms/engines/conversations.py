@@ -70,8 +70,9 @@ class Asking:
     variables makes the template's variables from a record; reader makes a value from text; check
     looks at (record, value) and names what is wrong with it; keep makes the record that goes on,
     under the `Answered`'s id.
-    samples is how many answers a record gets; corrections, how often a conversation goes on after
-    an answer that cannot be used; python, what a model may call on its way to one.
+    samples is how many answers a record gets, numbered from first_sample; corrections, how often a
+    conversation goes on after an answer that cannot be used; python, what a model may call on its
+    way to one.
     """
 
     name: str
@@ -87,6 +88,16 @@ class Asking:
     seed: int
     store: str
     python: PythonTool | None = None
+    first_sample: int = 0
+
+    @property
+    def numbers(self) -> range:
+        """Those of a record's samples."""
+        return range(self.first_sample, self.first_sample + self.samples)
+
+    def id_of(self, record_id: str, sample: int) -> str:
+        """What a sample is known by: the record's own id where it is the only one."""
+        return record_id if self.numbers == range(1) else sample_id(record_id, sample)
 
 
 class Conversations:
@@ -97,7 +108,7 @@ class Conversations:
     ) -> None:
         self._tally = tally
         self._has_asked = False
-        self.samples = asking.samples
+        self.numbers = asking.numbers
         self._asking = asking
         self._client = client
         self.answers = answers
@@ -161,7 +172,7 @@ class Conversations:
             RunError: it has another id.
         """
         record = talk.record
-        of_sample = record.id if self.samples == 1 else sample_id(record.id, talk.sample)
+        of_sample = self._asking.id_of(record.id, talk.sample)
         kept = self._asking.keep(
             Answered(
                 of_sample,

@@ -71,7 +71,7 @@ class AskHandler(ModelHandler[Any, list[Step], Client]):
             RunError: the store cannot be written, or `keep` changes an id.
             PromptError: the template does not fit the variables.
         """
-        samples = range(self._askings[0].samples)
+        samples = self._askings[0].numbers
         shards = {shard_of(record.id) for record in batch}
         with contextlib.ExitStack() as stack:
             asks = [
@@ -113,7 +113,6 @@ async def _follow(
         return steps
     async with asyncio.TaskGroup() as group:
         following = [
-            group.create_task(_follow(asks, number + 1, item, k))
-            for k in range(asks[number + 1].samples)
+            group.create_task(_follow(asks, number + 1, item, k)) for k in asks[number + 1].numbers
         ]
     return steps + [step for way in following for step in way.result()]

@@ -14,7 +14,7 @@ import pydantic
 
 import prompts
 from transforms import seeding
-from transforms.engines.completions import PYTHON, TOOL_CALLS
+from transforms.engines.completions import PYTHON, TOOL_CALLS, split_reasoning
 from transforms.engines.engine import Attempted, Failure, Reply, ToolCall, Turn
 from transforms.engines.progress import under_way
 from transforms.tir.formats import CODE_FORMATS, GPT_OSS
@@ -92,7 +92,8 @@ class Rehearsal(pydantic.BaseModel, frozen=True, extra="forbid"):
         asked = sum(len(message.content) for message in turn.messages)
         if turn.code_format and finish_reason == "stop":
             return _with_a_call(text, turn.code_format, asked // 4)
-        return Reply(text, "", finish_reason, asked // 4, len(text) // 4)
+        answer, reasoning = split_reasoning(text) if finish_reason == "stop" else (text, "")
+        return Reply(answer, reasoning, finish_reason, asked // 4, len(text) // 4)
 
 
 def _with_a_call(text: str, code_format: str, asked: int) -> Reply:

@@ -1,0 +1,99 @@
+"""The stages that recipes share: judging final answers, and voting for those that are missing.
+
+generate_solutions ─ .compare ─┬─ judge_answers.pairs ─ judge_answers ─┬─ .verdicts
+                               └───────────────────────────────────────┘
+"""
+
+from collections.abc import Iterator, Sequence
+
+import pydantic
+
+from beam_sdg.recipes.recipe import Context, RecipeConfig
+from beam_sdg.runs import Stage
+from transforms import judging
+from transforms.records import AnswerPair, AnswerVote, JudgedSolution, Judgement
+from transforms.repairing import FillMajorityAnswer, Mode
+
+PUBLISHED_TEMPERATURE = 0.7
+
+
+class AnswersConfig(RecipeConfig):
+    """Base of the configurations of recipes that judge answers and let solutions vote."""
+
+    judge_votes: int = pydantic.Field(1, ge=1, description="votes of the judge on two answers")
+    vote_quorum: int = pydantic.Field(
+        1, ge=1, description="votes with which an answer wins that of a problem's solutions"
+    )
+    vote_min_answers: int = pydantic.Field(
+        1, ge=1, description="solutions with an answer that such a vote takes"
+    )
+    min_verdicts: int = pydantic.Field(
+        1, ge=1, description="readable verdicts that can overturn an expected answer"
+    )
+
+
+def compare(name: str, solutions: Sequence[str]) -> Stage:
+    """What equality says of the solutions of these stages."""
+    return Stage(
+        name=name,
+        transform=judging.CompareAnswers(),
+        row_type=Judgement,
+        settings={},
+        inputs=tuple(solutions),
+        one_per=tuple(solutions),
+    )
+
+
+def judge(context: Context, name: str, after: str, config: AnswersConfig) -> Iterator[Stage]:
+    """A model judges what is undecided in the judgements of the stage `after`."""
+    yield Stage(
+        name=f"{name}.pairs",
+        transform=judging.SelectUndecided(),
+        row_type=AnswerPair,
+        settings={},
+        inputs=(after,),
+        selects=True,
+    )
+    yield context.ask(
+        name,
+        after=f"{name}.pairs",
+        prompt=judging.PROMPT,
+        variables=judging.variables_of,
+        reader=judging.READER,
+        keep=judging.vote_of,
+        row_type=AnswerVote,
+        samples=config.judge_votes,
+        temperature=0.0 if config.judge_votes == 1 else PUBLISHED_TEMPERATURE,
+    )
+    yield Stage(
+        name=f"{name}.verdicts",
+        transform=judging.ApplyVerdicts(),
+        row_type=Judgement,
+        settings={},
+        inputs=(after, name),
+        one_per=(after,),
+    )
+
+
+def agree(name: str, after: str, mode: Mode, config: AnswersConfig) -> Stage:
+    """The vote of a problem's solutions, and what it does to the expected answer."""
+    rules = (config.vote_quorum, config.vote_min_answers, config.min_verdicts)
+    return Stage(
+        name=name,
+        transform=FillMajorityAnswer(mode, *rules),
+        row_type=Judgement,
+        settings={"mode": mode, "rules": rules},
+        inputs=(after,),
+    )
+
+
+def join(name: str, judgements: str, solutions: Sequence[str]) -> Stage:
+    """Solutions with their last verdicts."""
+    return Stage(
+        name=name,
+        transform=judging.JoinVerdicts(),
+        row_type=JudgedSolution,
+        settings={},
+        inputs=(judgements, *solutions),
+        one_per=tuple(solutions),
+    )

@@ -1,0 +1,82 @@
+"""The flags of recipes that take problems, with or without their answers."""
+
+import re
+from pathlib import Path
+
+import pydantic
+
+from beam_sdg.recipes.recipe import Context, RecipeConfig
+from beam_sdg.runs import Stage
+from beam_sdg.sources import Source
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+ANSWER_COLUMN = "expected_answer"
+
+
+class ProblemsConfig(RecipeConfig):
+    """Base of the configurations of recipes that solve problems."""
+
+    problems: tuple[str, ...] = pydantic.Field(
+        (), description="[FORMAT=]FILE or a glob; several, separated by commas"
+    )
+    column: str | None = pydantic.Field(None, description="the text column")
+    id_column: str | None = pydantic.Field(None, description="the id column")
+    licence: str | None = pydantic.Field(None, description="licence of the problems")
+    deduplicate: bool = pydantic.Field(True, description="reject equal problems")
+    num_records: int = pydantic.Field(10, ge=1, description="problems that are solved")
+
+    def sources(self, sample: str = "science") -> tuple[Source, ...]:
+        """The problems, their files and columns looked at; by default the bundled `sample`.
+
+        Raises:
+            UsageError: a format is unknown, or a dataset of the hub needs the extra `datasets`.
+            InputError: a file, a dataset or a column is missing.
+        """
+        given = self.problems or (f"sample={SAMPLES / f'{sample}.jsonl'}",)
+        return tuple(Source.parse(text, **self._columns()).resolve("--column") for text in given)
+
+    def _columns(self) -> dict[str, str]:
+        names = {"text": self.column, "id": self.id_column, "licence": self.licence}
+        return {name: value for name, value in names.items() if value}
+
+    def read(self, context: Context, sources: tuple[Source, ...]) -> Stage:
+        """The stage that reads them, `num_records` at most."""
+        return context.read(
+            "problems", sources, max_records=self.num_records, deduplicate=self.deduplicate
+        )
+
+
+class AnsweredProblemsConfig(ProblemsConfig):
+    """Base of those that need to know what a source's expected answers are."""
+
+    answer_column: str | None = pydantic.Field(
+        None, description=f"the column of expected answers (default: {ANSWER_COLUMN}, if there)"
+    )
+    answer_pattern: str | None = pydantic.Field(
+        None, description="regular expression whose group is the answer, as in ^#### (.*)$"
+    )
+
+    @pydantic.field_validator("answer_pattern")
+    @classmethod
+    def _has_one_group(cls, pattern: str | None) -> str | None:
+        try:
+            if pattern is not None and re.compile(pattern).groups != 1:
+                raise ValueError(f"{pattern!r} must have one group, which is the answer")
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return pattern
+
+    def sources(self, sample: str = "math") -> tuple[Source, ...]:
+        """As `ProblemsConfig`; a source whose format names no column of answers has the usual."""
+        return tuple(
+            source
+            if source.format.answer
+            else source.model_copy(
+                update={"format": source.format.model_copy(update={"answer": ANSWER_COLUMN})}
+            )
+            for source in super().sources(sample)
+        )
+
+    def _columns(self) -> dict[str, str]:
+        names = {"answer": self.answer_column, "answer_pattern": self.answer_pattern}
+        return super()._columns() | {name: value for name, value in names.items() if value}
