@@ -40,12 +40,16 @@ from transforms.tir.cells import require
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-    """A run that is ready to go: its stages, where it works and where its dataset goes."""
+    """A run that is ready to go: its stages, where it works and where its dataset goes.
+
+    `only` are the stages that --stages asks for, with their steps; none for all.
+    """
 
     invocation: Invocation
     context: Context
     run: Run
     output: str
+    only: tuple[str, ...] = ()
 
     @classmethod
     def prepared(cls, invocation: Invocation) -> "Launch":
@@ -80,18 +84,9 @@ class Launch:
         )
         if not any(isinstance(stage.engine, Vllm | Endpoint) for stage in run.stages):
             invocation.models.require_a_model()
-        return cls(invocation, context, run, output)
-
-    @property
-    def only(self) -> tuple[str, ...]:
-        """The stages that --stages asks for, with their steps; none for all.
-
-        Raises:
-            UsageError: there is no such stage.
-        """
-        known = [stage.name for stage in self.run.stages]
-        asked = self.invocation.run.stages
-        return tuple(name for one in asked for name in _meant(one, known))
+        known = [stage.name for stage in run.stages]
+        only = tuple(name for asked in settings.stages for name in _meant(asked, known))
+        return cls(invocation, context, run, output, only)
 
     @property
     def fingerprint(self) -> str:

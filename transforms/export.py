@@ -7,8 +7,7 @@ from typing import Any
 import apache_beam as beam
 
 from transforms.errors import RunError
-from transforms.outcome import Outcome
-from transforms.records import Reject
+from transforms.outcome import Outcome, without_rejects
 
 
 @dataclasses.dataclass(eq=False)
@@ -28,8 +27,7 @@ class ExportRows(beam.PTransform):
         rows = records | "Convert" >> beam.Map(_converted, self.convert).with_output_types(
             self.row_type
         )
-        nothing = records.pipeline | "NoRejects" >> beam.Create([]).with_output_types(Reject)
-        return Outcome(rows, nothing)
+        return without_rejects(rows)
 
 
 def _converted(record: Any, convert: Callable[[Any], Any]) -> Any:

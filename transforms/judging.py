@@ -15,7 +15,7 @@ import apache_beam as beam
 from transforms.answers import has_answer
 from transforms.equality import Equality, same_answer
 from transforms.grouping import Group
-from transforms.outcome import Outcome
+from transforms.outcome import Outcome, without_rejects
 from transforms.reading import Choice
 from transforms.records import (
     Answered,
@@ -23,7 +23,6 @@ from transforms.records import (
     AnswerVote,
     JudgedSolution,
     Judgement,
-    Reject,
     Solution,
     lineage,
     sample_id,
@@ -60,8 +59,7 @@ class CompareAnswers(beam.PTransform):
     def expand(self, solutions: beam.PCollection | tuple[beam.PCollection, ...]) -> Outcome:
         every = solutions if isinstance(solutions, tuple) else (solutions,)
         rows = every | "Merge" >> beam.Flatten() | "Compare" >> beam.Map(_compared, self.equal)
-        nothing = every[0].pipeline | "NoRejects" >> beam.Create([]).with_output_types(Reject)
-        return Outcome(rows, nothing)
+        return without_rejects(rows)
 
 
 @dataclasses.dataclass(eq=False)
@@ -80,13 +78,11 @@ class SelectUndecided(beam.PTransform):
     def expand(self, judgements: beam.PCollection) -> Outcome:
         rows = (
             judgements
-            | "Undecided" >> beam.Filter(_is_undecided)
             | "KeyByProblem" >> beam.Map(_by_problem)
             | "Group" >> Group()
-            | "Pairs" >> beam.FlatMapTuple(_pairs)
+            | "Pairs" >> beam.FlatMapTuple(undecided_pairs)
         )
-        nothing = judgements.pipeline | "NoRejects" >> beam.Create([]).with_output_types(Reject)
-        return Outcome(rows, nothing)
+        return without_rejects(rows)
 
 
 @dataclasses.dataclass(eq=False)
@@ -109,9 +105,8 @@ class ApplyVerdicts(beam.PTransform):
             judgements | "KeyJudgements" >> beam.Map(_by_problem),
             votes | "KeyVotes" >> beam.Map(_by_root),
         )
-        rows = keyed | "Join" >> Group() | "Settle" >> beam.FlatMapTuple(_settled)
-        nothing = judgements.pipeline | "NoRejects" >> beam.Create([]).with_output_types(Reject)
-        return Outcome(rows, nothing)
+        rows = keyed | "Join" >> Group() | "Settle" >> beam.FlatMapTuple(settled)
+        return without_rejects(rows)
 
 
 @dataclasses.dataclass(eq=False)
@@ -134,9 +129,8 @@ class JoinVerdicts(beam.PTransform):
             judgements | "KeyJudgements" >> beam.Map(_by_problem),
             *(one | f"KeySolutions{n}" >> beam.Map(_by_root) for n, one in enumerate(solutions)),
         )
-        rows = keyed | "Join" >> Group() | "Put" >> beam.FlatMapTuple(_judged_solutions)
-        nothing = judgements.pipeline | "NoRejects" >> beam.Create([]).with_output_types(Reject)
-        return Outcome(rows, nothing)
+        rows = keyed | "Join" >> Group() | "Put" >> beam.FlatMapTuple(judged_solutions)
+        return without_rejects(rows)
 
 
 def judgement_of(solution: Solution, equal: Equality = equal_formulas) -> Judgement:
@@ -197,10 +191,6 @@ def _compared(solution: Solution, equal: Equality) -> Judgement:
     return judgement_of(solution, equal)
 
 
-def _is_undecided(judgement: Judgement) -> bool:
-    return judgement.verdict == UNDECIDED
-
-
 def _by_problem(judgement: Judgement) -> tuple[str, Judgement]:
     return judgement.problem_id, judgement
 
@@ -213,13 +203,15 @@ def _answers(of: Any) -> tuple[str, str]:
     return of.expected_answer.strip(), of.predicted_answer.strip()
 
 
-def _pairs(problem_id: str, judgements: Iterable[Judgement]) -> Iterator[AnswerPair]:
-    distinct = {_answers(judgement): judgement.problem for judgement in judgements}
+def undecided_pairs(problem_id: str, judgements: Iterable[Judgement]) -> Iterator[AnswerPair]:
+    """The pairs that a problem's judgements leave to a judge, each once."""
+    distinct = {_answers(one): one.problem for one in judgements if one.verdict == UNDECIDED}
     for number, (answers, problem) in enumerate(sorted(distinct.items())):
         yield AnswerPair(sample_id(problem_id, number), problem, *answers)
 
 
-def _settled(problem_id: str, parts: Iterable[Judgement | AnswerVote]) -> Iterator[Judgement]:
+def settled(problem_id: str, parts: Iterable[Judgement | AnswerVote]) -> Iterator[Judgement]:
+    """A problem's judgements, decided by the votes among the parts."""
     judgements: list[Judgement] = []
     votes: dict[tuple[str, str], list[AnswerVote]] = {}
     for part in parts:
@@ -239,9 +231,10 @@ def _settled(problem_id: str, parts: Iterable[Judgement | AnswerVote]) -> Iterat
         yield dataclasses.replace(judgement, verdict=verdict, judged_by=by, judge_calls=calls)
 
 
-def _judged_solutions(
+def judged_solutions(
     problem_id: str, parts: Iterable[Judgement | Solution]
 ) -> Iterator[JudgedSolution]:
+    """A problem's solutions with their judgements and its pass rate."""
     judgements: dict[str, Judgement] = {}
     solutions: list[Solution] = []
     for part in parts:

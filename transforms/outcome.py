@@ -22,6 +22,12 @@ class SourceOutcome(NamedTuple):
     counts: beam.PCollection
 
 
+def without_rejects(rows: beam.PCollection) -> Outcome:
+    """The outcome of a verb that cannot fail."""
+    nothing = rows.pipeline | "NoRejects" >> beam.Create([]).with_output_types(Reject)
+    return Outcome(rows, nothing)
+
+
 class SplitRejects(beam.PTransform):
     """Send the `Reject` records of a mixed collection one way and all else the other.
 

@@ -14,8 +14,8 @@ from transforms.equality import Equality
 from transforms.grouping import Group
 from transforms.judging import CORRECT, INCORRECT, UNJUDGED, compared
 from transforms.majority import MajorityVote, fill, repair
-from transforms.outcome import Outcome
-from transforms.records import AgreedAnswer, Ballot, Judgement, Majority, Reject, Repair
+from transforms.outcome import Outcome, without_rejects
+from transforms.records import AgreedAnswer, Ballot, Judgement, Majority, Repair
 from transforms.symbolic import equal_formulas
 
 Mode = Literal["fill", "repair"]
@@ -69,13 +69,11 @@ class FillMajorityAnswer(beam.PTransform):
             | "Vote" >> beam.CombinePerKey(MajorityVote(self.quorum, self.min_answers, self.equal))
         )
         keyed = (judgements | "KeyByProblem" >> beam.Map(_by_problem), majorities)
-        rows = keyed | "Join" >> Group() | "Agree" >> beam.FlatMapTuple(self._agreed)
-        nothing = judgements.pipeline | "NoRejects" >> beam.Create([]).with_output_types(Reject)
-        return Outcome(rows, nothing)
+        rows = keyed | "Join" >> Group() | "Agree" >> beam.FlatMapTuple(self.agreed)
+        return without_rejects(rows)
 
-    def _agreed(
-        self, problem_id: str, parts: Iterable[Judgement | Majority]
-    ) -> Iterator[Judgement]:
+    def agreed(self, problem_id: str, parts: Iterable[Judgement | Majority]) -> Iterator[Judgement]:
+        """A problem's judgements after the vote, which is one of the parts."""
         judgements: list[Judgement] = []
         for part in parts:
             if isinstance(part, Majority):
