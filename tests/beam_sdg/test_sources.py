@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def lines(rows: list[dict]) -> bytes:
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
-def one(row: object, **columns: str) -> Problem | Reject:
+def one(row: object, **columns: Any) -> Problem | Reject:
     place = Place("s", "f.jsonl", "line 3, byte 7")
     return problem_of(row, Format(**{"text": "problem", **columns}), place, "problems_a")
 
@@ -41,12 +42,16 @@ def one(row: object, **columns: str) -> Problem | Reject:
         ({"problem": "  \n"}, "empty_text"),
         ({"problem": "x", "picture": "a.png"}, "needs_picture"),
         ({"problem": " - "}, "placeholder"),
+        ({"problem": "x", "answer": [1]}, "bad_answer"),
+        ({"problem": "x", "answer": True}, "bad_answer"),
+        ({"problem": "x", "kind": "proof"}, "excluded"),
         (BadRow("not_json", "not JSON: …", "{oops"), "not_json"),
     ],
 )
 def test_a_row_that_is_no_problem_is_a_reject_that_says_where_and_why(row, reason):
     """File, row and reason in the detail; the row itself in the payload."""
-    reject = one(row, picture="picture", placeholder="-")
+    columns = {"picture": "picture", "placeholder": "-", "answer": "answer"}
+    reject = one(row, **columns, excluded=(("kind", "proof"),))
     assert isinstance(reject, Reject)
     assert reject.reason == reason
     assert reject.detail.startswith("f.jsonl, line 3, byte 7: ")
@@ -58,6 +63,52 @@ def test_a_reject_keeps_at_most_ten_thousand_characters_of_its_row():
     reject = one({"text": "x" * 20_000})
     assert isinstance(reject, Reject)
     assert len(reject.row) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("row", "columns", "expected"),
+    [
+        ({"answer": " 7 "}, {}, "7"),
+        ({"answer": 0}, {}, "0"),
+        ({"answer": 2.5}, {}, "2.5"),
+        ({"answer": ""}, {}, None),
+        ({"answer": None}, {}, None),
+        ({}, {}, None),
+        ({"answer": "so\n#### 7\n"}, {"answer_pattern": "^#### (.*)$"}, "7"),
+        ({"answer": "so 7"}, {"answer_pattern": "^#### (.*)$"}, None),
+    ],
+)
+def test_an_expected_answer_is_a_text_or_none(row, columns, expected):
+    """It leaves the other columns, but where a pattern takes it from a text that says more."""
+    problem = one({"problem": "x", **row}, answer="answer", **columns)
+    assert isinstance(problem, Problem)
+    assert problem.expected_answer == expected
+    assert ("answer" in json.loads(problem.extra)) == bool(columns and row)
+
+
+def test_the_problems_of_openmathreasoning_are_without_what_was_made_of_them():
+    """Four columns go, `problem_type` stays, converted proofs are out."""
+    made = {name: "x" for name in ("generation_model", "generated_solution", "inference_mode")}
+    row = {"problem": "x", "expected_answer": "7", "used_in_kaggle": True, **made}
+    place = Place("omr_cot", "f", "row 1")
+    for name in ("omr_cot", "omr_additional"):
+        columns = FORMATS[name]
+        kept = problem_of({**row, "problem_type": "has_answer_extracted"}, columns, place, "s")
+        assert isinstance(kept, Problem)
+        assert (kept.expected_answer, kept.extra) == (
+            "7",
+            '{"problem_type":"has_answer_extracted"}',
+        )
+        lost = problem_of({**row, "problem_type": "converted_proof"}, columns, place, "s")
+        assert isinstance(lost, Reject)
+        assert lost.reason == "excluded"
+
+
+def test_a_column_of_answers_that_is_not_there_is_named(tmp_path):
+    """At once, with the flag that mends it."""
+    path = write(tmp_path / "f.jsonl", lines(ROWS))
+    with pytest.raises(InputError, match="no column 'solution' for expected answers.*--answer_col"):
+        Source.parse(path, answer="solution").resolve("--column")
 
 
 def test_a_licence_is_the_rows_own_or_else_its_datasets():
