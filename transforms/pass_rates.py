@@ -17,8 +17,8 @@ from transforms.records import Judgement, Reject, lineage
 class FilterByPassRate(beam.PTransform):
     """Keep what belongs to problems of the right difficulty.
 
-    In:   a pair of collections: records whose ids are those of problems or of samples of them, and
-          the `Judgement` records of the same problems.
+    In:   a tuple of collections: records whose ids are those of problems or of samples of them, then
+          the `Judgement` records of the same problems, in one collection or several.
     Out:  `rows`, the records of problems whose pass rate is `minimum` or more and less than
           `maximum`; `rejects`, the others: `too_hard` and `too_easy`. A problem without a pass
           rate is kept: nobody knows.
@@ -47,11 +47,9 @@ class FilterByPassRate(beam.PTransform):
         if not 0 <= self.minimum < (2.0 if self.maximum is None else self.maximum):
             raise ValueError(f"no pass rate is from {self.minimum} to below {self.maximum}")
 
-    def expand(self, joined: tuple[beam.PCollection, beam.PCollection]) -> Outcome:
-        records, judgements = joined
-        keyed = (
-            records | "KeyRecords" >> beam.Map(_by_root),
-            judgements | "KeyJudgements" >> beam.Map(_by_root),
+    def expand(self, joined: tuple[beam.PCollection, ...]) -> Outcome:
+        keyed = tuple(
+            one | f"KeyByProblem{number}" >> beam.Map(_by_root) for number, one in enumerate(joined)
         )
         decided = keyed | "Join" >> Group() | "Decide" >> beam.FlatMapTuple(self.decided)
         return decided | "Split" >> SplitRejects()

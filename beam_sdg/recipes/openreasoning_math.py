@@ -12,10 +12,11 @@ from beam_sdg.recipes import answers
 from beam_sdg.recipes.answers import AnswersConfig
 from beam_sdg.recipes.problems import AnsweredProblemsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
+from beam_sdg.recipes.solving import solutions
 from beam_sdg.runs import Stage
-from transforms import solving
-from transforms.records import Solution
 from transforms.repairing import REPAIR
+
+TEMPERATURE = 0.6  # published
 
 
 class OpenReasoningMathConfig(AnsweredProblemsConfig, AnswersConfig):
@@ -31,15 +32,8 @@ def stages(config: OpenReasoningMathConfig, context: Context) -> list[Stage]:
     """The stages."""
     return [
         config.read(context, config.sources()),
-        context.ask(
-            "generate_solutions",
-            after="problems",
-            prompt=solving.PROMPT,
-            variables=solving.variables_of,
-            reader=solving.READER,
-            keep=solving.solution_of,
-            row_type=Solution,
-            samples=config.samples,
+        solutions(
+            context, "generate_solutions", "problems", config.samples, temperature=TEMPERATURE
         ),
         answers.compare("generate_solutions.compare", ("generate_solutions",)),
         *answers.judge(context, "judge_answers", "generate_solutions.compare", config),

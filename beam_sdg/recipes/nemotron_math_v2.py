@@ -1,0 +1,170 @@
+"""Nemotron-Math-v2: three reasoning efforts, with Python and without, and six sets of traces.
+
+    problems ─┬─ low effort: solve twice 8 times, judge, vote, judge again ─ filter_problems ─┐
+              └─ medium and high effort, for what is not too easy: likewise ──────────────────┤
+                                                                               prepare_for_sft
+
+The method and the names are those of NVIDIA's Nemotron-Math-v2.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import pydantic
+
+from beam_sdg.python_flags import PythonConfig
+from beam_sdg.recipes import answers
+from beam_sdg.recipes.answers import AnswersConfig
+from beam_sdg.recipes.problems import AnsweredProblemsConfig
+from beam_sdg.recipes.recipe import Context
+from beam_sdg.recipes.solving import solutions
+from beam_sdg.runs import Stage
+from transforms.pass_rates import FilterByPassRate
+from transforms.records import JudgedSolution, Problem
+from transforms.repairing import REPAIR
+
+EFFORTS = ("high", "medium", "low")
+EASY = "low"  # the effort by whose pass rate a problem is too easy
+TEMPERATURE = 1.0  # published
+
+
+class NemotronMathV2Config(AnsweredProblemsConfig, AnswersConfig, PythonConfig):
+    """The settings of Nemotron-Math-v2; the defaults are the published ones."""
+
+    efforts: tuple[str, ...] = pydantic.Field(
+        EFFORTS, min_length=1, description="reasoning efforts, of high, medium and low"
+    )
+    samples: int = pydantic.Field(8, ge=0, description="solutions without Python, of each effort")
+    python_samples: int = pydantic.Field(
+        8, ge=0, description="solutions with Python, of each effort"
+    )
+    vote_scope: Literal["effort", "all", "set"] = pydantic.Field(
+        "effort",
+        description="which of a problem's solutions vote together: those of an effort, all, or "
+        "those of an effort with Python, and without it, apart",
+    )
+    max_pass_rate: float | None = pydantic.Field(
+        0.8, gt=0, le=1, description="drop problems that low effort solves as often or more often"
+    )
+
+    @pydantic.field_validator("efforts")
+    @classmethod
+    def _are_known(cls, efforts: tuple[str, ...]) -> tuple[str, ...]:
+        for effort in efforts:
+            if effort not in EFFORTS or efforts.count(effort) > 1:
+                raise ValueError(f"{effort!r} is not one of {', '.join(EFFORTS)}, each once")
+        return efforts
+
+    @pydantic.model_validator(mode="after")
+    def _solves_something(self) -> "NemotronMathV2Config":
+        if not self.samples and not self.python_samples:
+            raise ValueError("samples and python_samples are both 0; raise one")
+        return self
+
+    def expected_rows(self) -> int:
+        return self.num_records * len(self.efforts) * (self.samples + self.python_samples)
+
+
+@dataclasses.dataclass(frozen=True)
+class SftSet:
+    """The solutions of one effort, with Python or without: one of the sets of the dataset.
+
+    `numbers` are those of the samples: all of a problem's solutions have one of their own, so that
+    any of them can vote together.
+    """
+
+    effort: str
+    uses_python: bool
+    numbers: range
+
+    @property
+    def name(self) -> str:
+        """As in the names of its stages and of its files: `high`, `high_python`."""
+        return f"{self.effort}_python" if self.uses_python else self.effort
+
+    @property
+    def solved(self) -> str:
+        """The stage of its solutions."""
+        python = "python_" if self.uses_python else ""
+        return f"generate_solutions_{python}{self.effort}"
+
+    def scope(self, config: NemotronMathV2Config) -> str:
+        """The name of what its solutions vote with."""
+        return {"effort": self.effort, "all": "all", "set": self.name}[config.vote_scope]
+
+
+def sets_of(config: NemotronMathV2Config) -> list[SftSet]:
+    """The sets, each with the numbers of its samples, which do not hang on the other settings."""
+    found = []
+    for effort in config.efforts:
+        first = EFFORTS.index(effort) * (config.samples + config.python_samples)
+        for uses_python, samples in ((False, config.samples), (True, config.python_samples)):
+            if samples:
+                found.append(SftSet(effort, uses_python, range(first, first + samples)))
+            first += samples
+    return found
+
+
+def stages(config: NemotronMathV2Config, context: Context) -> list[Stage]:
+    """The stages: low effort first, where it can say which problems are too easy for the others."""
+    sets = sets_of(config)
+    easy = [one for one in sets if one.effort == EASY and config.max_pass_rate is not None]
+    first = easy if easy and config.vote_scope != "all" else sets
+    rest = [one for one in sets if one not in first]
+    found = [config.read(context, config.sources()), *_judged(config, context, first, "problems")]
+    if easy and rest:
+        found.append(_filtered(config, "filter_problems", "problems", Problem, easy))
+        found += _judged(config, context, rest, "filter_problems")
+    for one in sets:
+        judged = f"judge_again_{one.scope(config)}.{one.name}"
+        if easy and one in first:
+            name = f"filter_solutions_{one.name}"
+            found.append(_filtered(config, name, judged, JudgedSolution, easy))
+    return found
+
+
+def _judged(
+    config: NemotronMathV2Config, context: Context, sets: Sequence[SftSet], problems: str
+) -> Iterator[Stage]:
+    """The stages from problems to the judged solutions of these sets."""
+    for one in sets:
+        tool = config.python(context.models_of(one.solved)) if one.uses_python else None
+        yield solutions(
+            context,
+            one.solved,
+            problems,
+            len(one.numbers),
+            first_sample=one.numbers.start,
+            temperature=TEMPERATURE,
+            reasoning_effort=one.effort,
+            python=tool,
+        )
+    for scope in dict.fromkeys(one.scope(config) for one in sets):
+        voters = [one for one in sets if one.scope(config) == scope]
+        compared, judge, again = (
+            f"{stage}_{scope}" for stage in ("compare_answers", "judge_answers", "judge_again")
+        )
+        agreed = f"fill_majority_answer_{scope}"
+        yield answers.compare(compared, [one.solved for one in voters])
+        yield from answers.judge(context, judge, compared, config)
+        yield answers.agree(agreed, f"{judge}.verdicts", REPAIR, config)
+        yield from answers.judge(context, again, agreed, config)
+        for one in voters:
+            yield answers.join(f"{again}.{one.name}", f"{again}.verdicts", [one.solved])
+
+
+def _filtered(
+    config: NemotronMathV2Config, name: str, records: str, row_type: type, easy: Sequence[SftSet]
+) -> Stage:
+    """What belongs to problems that low effort does not solve too often."""
+    verdicts = dict.fromkeys(f"judge_again_{one.scope(config)}.verdicts" for one in easy)
+    numbers = range(easy[0].numbers.start, easy[-1].numbers.stop)
+    return Stage(
+        name=name,
+        transform=FilterByPassRate(name, maximum=config.max_pass_rate, samples=numbers),
+        row_type=row_type,
+        settings={"max_pass_rate": config.max_pass_rate, "samples": [numbers.start, numbers.stop]},
+        inputs=(records, *verdicts),
+        one_per=(records,),
+    )
