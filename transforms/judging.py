@@ -13,16 +13,19 @@ from typing import Any
 import apache_beam as beam
 
 from transforms.answers import has_answer
+from transforms.codec import to_json
 from transforms.equality import Equality, same_answer
 from transforms.grouping import Group
-from transforms.outcome import Outcome, without_rejects
+from transforms.outcome import Outcome, SplitRejects, without_rejects
 from transforms.reading import Choice
 from transforms.records import (
     Answered,
     AnswerPair,
     AnswerVote,
+    InsightfulSolution,
     JudgedSolution,
     Judgement,
+    Reject,
     Solution,
     lineage,
     sample_id,
@@ -113,9 +116,9 @@ class ApplyVerdicts(beam.PTransform):
 class JoinVerdicts(beam.PTransform):
     """Put solutions and their final judgements together, and count each problem's pass rate.
 
-    In:   a tuple of collections: `Judgement` records, then `Solution` records, each of them with a
-          judgement, in one collection or several. Judgements without a solution count for the pass
-          rate alone.
+    In:   a tuple of collections: `Judgement` records, then `Solution` or `InsightfulSolution`
+          records, each of them with a judgement, in one collection or several. Judgements without
+          a solution count for the pass rate alone.
     Out:  `rows`, a `JudgedSolution` of each solution; `rejects`, empty.
     Cost: one shuffle of all; the solutions of a problem in memory.
     Once: independent of input order, so retries are harmless.
@@ -131,6 +134,34 @@ class JoinVerdicts(beam.PTransform):
         )
         rows = keyed | "Join" >> Group() | "Put" >> beam.FlatMapTuple(judged_solutions)
         return without_rejects(rows)
+
+
+@dataclasses.dataclass(eq=False)
+class KeepCorrect(beam.PTransform):
+    """Go on with correct solutions alone: what comes next costs too much for others.
+
+    In:   a pair of collections: `Judgement` records, and the `Solution` records that they are of.
+    Out:  `rows`, the correct solutions; `rejects`, the others: `incorrect`, which those without an
+          answer are, too, and `unlabeled`, where nobody can say.
+    Cost: one shuffle of both; the solutions of a problem in memory.
+    Once: independent of input order, so retries are harmless.
+
+    Args:
+        stage: the name in the rejects.
+    """
+
+    row_by_row = True
+
+    stage: str
+
+    def expand(self, joined: tuple[beam.PCollection, beam.PCollection]) -> Outcome:
+        judgements, solutions = joined
+        keyed = (
+            judgements | "KeyJudgements" >> beam.Map(_by_problem),
+            solutions | "KeySolutions" >> beam.Map(_by_root),
+        )
+        kept = keyed | "Join" >> Group() | "Keep" >> beam.FlatMapTuple(_kept, self.stage)
+        return kept | "Split" >> SplitRejects()
 
 
 def judgement_of(solution: Solution, equal: Equality = equal_formulas) -> Judgement:
@@ -187,6 +218,22 @@ def pass_rate(verdicts: Iterable[str]) -> float | None:
     return round(known.count(CORRECT) / len(known), 6) if known else None
 
 
+def _kept(
+    problem_id: str, parts: Iterable[Judgement | Solution], stage: str = ""
+) -> Iterator[Solution | Reject]:
+    for judged in judged_solutions(problem_id, parts):
+        solution, verdict = judged.solution, judged.verdict
+        if verdict == CORRECT:
+            yield solution
+            continue
+        row = to_json(solution)
+        detail = f"{verdict}: {solution.predicted_answer!r}, not {judged.expected_answer!r}"
+        if verdict in (INCORRECT, NO_ANSWER):
+            yield Reject(stage, "incorrect", detail, solution.id, row, reply="")
+        else:
+            yield Reject(stage, "unlabeled", detail, solution.id, row, reply="")
+
+
 def _compared(solution: Solution, equal: Equality) -> Judgement:
     return judgement_of(solution, equal)
 
@@ -232,26 +279,27 @@ def settled(problem_id: str, parts: Iterable[Judgement | AnswerVote]) -> Iterato
 
 
 def judged_solutions(
-    problem_id: str, parts: Iterable[Judgement | Solution]
+    problem_id: str, parts: Iterable[Judgement | Solution | InsightfulSolution]
 ) -> Iterator[JudgedSolution]:
     """A problem's solutions with their judgements and its pass rate."""
     judgements: dict[str, Judgement] = {}
-    solutions: list[Solution] = []
+    solutions: list[Solution | InsightfulSolution] = []
     for part in parts:
-        if isinstance(part, Solution):
-            solutions.append(part)
-        else:
+        if isinstance(part, Judgement):
             judgements[part.id] = part
+        else:
+            solutions.append(part)
     rate = pass_rate(judgement.verdict for judgement in judgements.values())
     for solution in solutions:
         judgement = judgements[solution.id]
         yield JudgedSolution(
             id=solution.id,
-            solution=solution,
+            solution=solution.solution if isinstance(solution, InsightfulSolution) else solution,
             expected_answer=judgement.expected_answer,
             verdict=judgement.verdict,
             judged_by=judgement.judged_by,
             judge_calls=judgement.judge_calls,
             agreed=judgement.agreed,
             pass_rate=rate,
+            fragments=solution.fragments if isinstance(solution, InsightfulSolution) else (),
         )

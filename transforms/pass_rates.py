@@ -17,8 +17,8 @@ from transforms.records import Judgement, Reject, lineage
 class FilterByPassRate(beam.PTransform):
     """Keep what belongs to problems of the right difficulty.
 
-    In:   a tuple of collections: records whose ids are those of problems or of samples of them, then
-          the `Judgement` records of the same problems, in one collection or several.
+    In:   a tuple of collections: records whose ids are those of problems or of samples of them;
+          then the `Judgement` records of the same problems, in one collection or several.
     Out:  `rows`, the records of problems whose pass rate is `minimum` or more and less than
           `maximum`; `rejects`, the others: `too_hard` and `too_easy`. A problem without a pass
           rate is kept: nobody knows.

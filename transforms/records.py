@@ -266,53 +266,6 @@ class AnswerVote:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class JudgedSolution:
-    """A solution, and whether its final answer is the expected one.
-
-    The fields of the verdict are those of `Judgement`. `pass_rate` is there where it was counted:
-    the share of the problem's judged solutions that are correct.
-    """
-
-    id: str
-    solution: Solution
-    expected_answer: str | None
-    verdict: str
-    judged_by: str = ""
-    judge_calls: tuple[Call, ...] = ()
-    agreed: AgreedAnswer | None = None
-    pass_rate: float | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Trace:
-    """A solution as the makers of training data take it, whoever generated and judged it.
-
-    `generation` is the solution, and `reasoning_content` what comes before it between think tags,
-    if it was kept apart. `is_correct` is None where nobody judged. `finish_reason` is `stop`, or
-    `length`, or "" where nobody knows. `majority_votes` of `total_votes` were for the expected
-    answer if it came from a vote. `code_format` says how calls to Python are written in
-    `generation`, "" where there are none; `total_code_executions` is how many the prompt allowed,
-    where it said so. `extra` is canonical JSON of whatever else is known: it ends in the row's
-    optional columns.
-    """
-
-    id: str
-    problem_id: str
-    problem: str
-    generation: str
-    reasoning_content: str
-    expected_answer: str | None
-    predicted_answer: str | None
-    is_correct: bool | None
-    finish_reason: str
-    majority_votes: int | None = None
-    total_votes: int | None = None
-    code_format: str = ""
-    total_code_executions: int | None = None
-    extra: str = "{}"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Fragment:
     """A call to Python in a solution: the call, its result and some of the text around them.
 
@@ -365,6 +318,55 @@ class InsightfulSolution:
     id: str
     solution: Solution
     fragments: tuple[JudgedFragment, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JudgedSolution:
+    """A solution, and whether its final answer is the expected one.
+
+    The fields of the verdict are those of `Judgement`. `pass_rate` is there where it was counted:
+    the share of the problem's judged solutions that are correct. `fragments` are there if judges
+    have looked at what its code is worth.
+    """
+
+    id: str
+    solution: Solution
+    expected_answer: str | None
+    verdict: str
+    judged_by: str = ""
+    judge_calls: tuple[Call, ...] = ()
+    agreed: AgreedAnswer | None = None
+    pass_rate: float | None = None
+    fragments: tuple[JudgedFragment, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Trace:
+    """A solution as the makers of training data take it, whoever generated and judged it.
+
+    `generation` is the solution, and `reasoning_content` what comes before it between think tags,
+    if it was kept apart. `is_correct` is None where nobody judged. `finish_reason` is `stop`, or
+    `length`, or "" where nobody knows. `majority_votes` of `total_votes` were for the expected
+    answer if it came from a vote. `code_format` says how calls to Python are written in
+    `generation`, "" where there are none; `total_code_executions` is how many the prompt allowed,
+    where it said so. `extra` is canonical JSON of whatever else is known: it ends in the row's
+    optional columns.
+    """
+
+    id: str
+    problem_id: str
+    problem: str
+    generation: str
+    reasoning_content: str
+    expected_answer: str | None
+    predicted_answer: str | None
+    is_correct: bool | None
+    finish_reason: str
+    majority_votes: int | None = None
+    total_votes: int | None = None
+    code_format: str = ""
+    total_code_executions: int | None = None
+    extra: str = "{}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

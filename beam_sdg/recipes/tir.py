@@ -9,30 +9,26 @@ The loop, the filters and their names are those of NVIDIA's OpenMathReasoning.
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 
 import pydantic
 
 from beam_sdg.python_flags import PythonConfig
+from beam_sdg.recipes.fragments import judged_fragments
 from beam_sdg.recipes.problems import ProblemsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.runs import Stage
 from transforms.engines.completions import TOOL_CALLS
 from transforms.records import (
     Call,
-    Fragment,
-    FragmentVote,
     InsightfulSolution,
     JudgedFragment,
     Origin,
     Solution,
     ToolUse,
 )
-from transforms.tir import insight
 from transforms.tir.filters import FilterTir, TirFilters
 from transforms.tir.formats import CODE_FORMATS, GPT_OSS
-from transforms.tir.fragments import ExtractFragments
-from transforms.tir.insight import InsightSettings, KeepInsightful
+from transforms.tir.insight import InsightSettings
 from transforms.tir.solve import PROMPT, SolutionText, solution_of, variables_of
 
 _TAGGED = tuple(name for name in CODE_FORMATS if name != GPT_OSS)
@@ -120,45 +116,17 @@ def stages(config: TirConfig, context: Context) -> list[Stage]:
             settings={"code_format": written_as, "into": config.into, **filters.model_dump()},
             inputs=("solution",),
         ),
-        *(_judged(config, context, config.into or written_as) if config.judge_fragments else ()),
+        *(
+            judged_fragments(
+                context, config.insight(), "fragments", "filter", config.into or written_as
+            )
+            if config.judge_fragments
+            else ()
+        ),
         context.export(
             "filter_fragments" if config.judge_fragments else "filter", example_of, TirExample
         ),
     ]
-
-
-def _judged(config: TirConfig, context: Context, code_format: str) -> Iterator[Stage]:
-    """The stages that take fragments of solutions, show them to judges and count the votes."""
-    settings = config.insight()
-    yield Stage(
-        name="fragments",
-        transform=ExtractFragments("fragments", CODE_FORMATS[code_format], settings.window),
-        row_type=Fragment,
-        settings={"code_format": code_format, "window": settings.window},
-        inputs=("filter",),
-        fans_out=True,
-    )
-    judges = {question: f"judge_{question}" for question in insight.LABELS}
-    for question, judge in judges.items():
-        yield context.ask(
-            judge,
-            after="fragments",
-            prompt=insight.prompt_of(question),
-            variables=insight.variables_of,
-            reader=insight.reader_of(question),
-            keep=functools.partial(insight.vote_of, question=question),
-            row_type=FragmentVote,
-            samples=settings.votes,
-            temperature=insight.PUBLISHED_TEMPERATURE,
-        )
-    yield Stage(
-        name="filter_fragments",
-        transform=KeepInsightful("filter_fragments", settings),
-        row_type=InsightfulSolution,
-        settings=settings.model_dump(),
-        inputs=("filter", "fragments", *judges.values()),
-        one_per=("fragments",),
-    )
 
 
 def example_of(row: Solution | InsightfulSolution) -> TirExample:
