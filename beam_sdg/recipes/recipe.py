@@ -116,20 +116,22 @@ class Context:
         check: Check | None = None,
         samples: int = 1,
         temperature: float | None = None,
+        max_tokens: int | None = None,
         logprobs: int | None = None,
         python: PythonTool | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Stage:
         """A stage that asks a model about every row of the stage `after`.
 
-        The arguments are those of `Ask`; `row_type` is what `keep` makes; `temperature` is for
-        where none is set; `logprobs` asks for the log probabilities of that many likely tokens in
-        each place; `python` is what the model may call; `settings` are what decides the rows and is
-        not seen otherwise: what `variables`, `check` and `keep` know.
+        The arguments are those of `Ask`; `row_type` is what `keep` makes; `temperature` and
+        `max_tokens` are for where none is set; `logprobs` asks for the log probabilities of that
+        many likely tokens in each place; `python` is what the model may call; `settings` are what
+        decides the rows and is not seen otherwise: what `variables`, `check` and `keep` know.
         """
         sampling = self.models_of(name).sampling(logprobs)
-        if sampling.temperature is None:
-            sampling = sampling.model_copy(update={"temperature": temperature})
+        own = {"temperature": temperature, "max_tokens": max_tokens}
+        unset = {name: value for name, value in own.items() if getattr(sampling, name) is None}
+        sampling = sampling.model_copy(update=unset)
         ask = Ask(
             name=name,
             prompt=prompt,
