@@ -86,7 +86,8 @@ def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
             for stage in stages
         }
     console.print(_plan(wanted, sent, per_row))
-    if any(models.max_tokens is None for models in wanted.models.values()):
+    asks = [stage.ask for stage in wanted.run.stages if stage.ask]
+    if any(ask.sampling.max_tokens is None for ask in asks):
         console.print("Tokens out and cost are known where --max_tokens bounds an answer.")
     for stage in wanted.run.stages:
         if not stage.ask or not sent[stage.name]:
@@ -157,15 +158,16 @@ def _plan(
         calls, is_known = coming[stage.name]
         about = "" if is_known and stage.ask.python is None else "~ "  # nobody knows its rounds
         tokens_in = calls * _mean_tokens(sent[stage.name])
-        tokens_out = calls * (models.max_tokens or 0)
+        most = stage.ask.sampling.max_tokens
+        tokens_out = calls * (most or 0)
         spent = cost(models, tokens_in, tokens_out)
         table.add_row(
             stage.name,
             stage.ask.engine.model,
             f"{'' if is_known else about}{calls:,}",
             f"{about}{tokens_in:,}",
-            f"{about or '≤ '}{tokens_out:,}" if models.max_tokens else "–",
-            "–" if spent is None or not models.max_tokens else f"{about or '≤ '}${spent:,.2f}",
+            f"{about or '≤ '}{tokens_out:,}" if most else "–",
+            "–" if spent is None or not most else f"{about or '≤ '}${spent:,.2f}",
         )
     return table
 

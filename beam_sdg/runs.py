@@ -10,6 +10,7 @@ A stage's fingerprint hashes its settings and its inputs' fingerprints, so a pub
 the same one is not run again, and a changed setting re-runs that stage and those after it.
 """
 
+import copy
 import dataclasses
 import functools
 import itertools
@@ -392,7 +393,8 @@ def _applied(chain: Sequence[Stage], into: Any) -> list[Any]:
     asks = tuple(stage.ask for stage in chain if stage.ask)
     if len(asks) > 1:
         return into | "_".join(stage.name for stage in chain) >> AskInTurn(asks)
-    return [into | chain[0].name >> chain[0].transform]
+    # Beam ties one of several inputs to its pipeline, and each slice has a pipeline of its own.
+    return [into | chain[0].name >> copy.copy(chain[0].transform)]
 
 
 def _check_conservation(manifest: StageManifest) -> None:

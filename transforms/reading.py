@@ -67,6 +67,16 @@ class Text:
 
 
 @dataclasses.dataclass(frozen=True)
+class Conclusion(Text):
+    """Any text but none at all, without the marked reasoning before it."""
+
+    def read(self, text: str) -> str | Fault:
+        """What follows the reasoning, without surrounding white space; or `empty_answer`."""
+        answer = _answer(well_formed(text))
+        return answer if isinstance(answer, Fault) else answer.strip()
+
+
+@dataclasses.dataclass(frozen=True)
 class Grammar(Text):
     """An answer in a language of its own, for engines that hold it to a grammar.
 

@@ -341,6 +341,20 @@ class JudgedSolution:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Summary:
+    """A text to stand after a solution's reasoning, and how a model was asked for it.
+
+    `predicted_answer` is the summary's own, from its last box.
+    """
+
+    id: str
+    solution_id: str
+    text: str
+    predicted_answer: str
+    call: Call
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Trace:
     """A solution as the makers of training data take it, whoever generated and judged it.
 

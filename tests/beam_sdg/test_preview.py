@@ -38,3 +38,17 @@ def test_a_product_is_drawn_from():
     assert rows_to_come(stages, {"solution": 3}, 7)["solution"] == (21, True)
     whole = [*stages[:2], dataclasses.replace(pairs, samples=False, one_per=("a",))]
     assert rows_to_come(whole, {"a": 2}, 7)["pairs"] == (14, True)
+
+
+def test_of_a_selection_some_rows_come():
+    """About as many as in the rehearsal; a join beside it has what it took."""
+    stages = [
+        stage("problems"),
+        stage("solution", "problems"),
+        stage("select", "solution", selects=True),
+        stage("summary", "select"),
+        stage("merge", "solution", "summary", one_per=("solution",)),
+    ]
+    found = rows_to_come(stages, {"solution": 4, "select": 0.5, "summary": 2}, 10)
+    assert (found["select"], found["summary"]) == ((20, False), (40, False))
+    assert found["merge"] == (40, True)

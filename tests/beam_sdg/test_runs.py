@@ -185,6 +185,18 @@ def test_a_stage_may_make_several_rows_of_one_and_another_one_of_several(tmp_pat
     assert (unite.rows_in, unite.rows, unite.made_from, unite.not_sampled) == (9, 9, None, 0)
 
 
+def test_a_join_that_works_row_by_row_goes_shard_by_shard(tmp_path):
+    """It is used once for each shard, and makes what it makes of all at once."""
+    unite = Unite()
+    unite.row_by_row = True
+    stages = parted()
+    sliced = [*stages[:2], dataclasses.replace(stages[2], transform=unite)]
+    whole, parts = run(tmp_path / "whole", stages, 3), run(tmp_path / "parts", sliced, 3)
+    for each in (whole, parts):
+        each.execute()
+    assert texts(whole, "unite") == texts(parts, "unite")
+
+
 def test_what_is_not_put_together_again_is_missed(tmp_path):
     """A join that loses a row is no different from any other stage."""
     with pytest.raises(RowsLost, match="stage unite took 9 rows and accounts for 8"):

@@ -30,6 +30,7 @@ from transforms.cross_breed import COMBINATION_TYPES
 from transforms.engines.completions import TOOL_CALLS
 from transforms.reading import Choice, Fault
 from transforms.records import Answered, Call, CrossBreed, Pair, Problem
+from transforms.summaries import PROMPT as SUMMARY
 from transforms.tir.formats import CODE_FORMATS
 from transforms.tir.insight import LABELS
 from transforms.tir.solve import PROMPT as SOLUTION
@@ -80,6 +81,7 @@ print(sum(n for n in range(1, 1000) if n % 7 == 3))
 71500
 ```
 """
+SOLVED = r"The water gives off 2 × 4184 × 30 J, so the mass is \boxed{752 \text{ g}}."
 CALL = Call("ask", "prompt", "0" * 16, "rehearsal", "{}", 0, 0, 1, ("k",), "stop", 1, 1)
 
 
@@ -120,6 +122,8 @@ def rendered_prompts() -> dict[str, str]:
     texts = {"correction": shown(render("correction", {"fault": "difficulty: is missing"}))}
     for judge in JUDGES:
         texts[judge.replace("/", "-")] = shown(render(judge, {"fragment": FRAGMENT}))
+    variables = {"problem": TEXT_B, "reasoning": "Is it 0.12?\n\nNo.", "solution": SOLVED}
+    texts["math-summary"] = shown(render(SUMMARY, variables))
     for code_format in WITH_TOOLS:
         variables = {"problem": TEXT_B, "code_format": code_format, "max_executions": 8}
         texts[f"tir-solution-{code_format}"] = shown(render(SOLUTION, variables))
@@ -209,6 +213,20 @@ def test_a_judge_of_fragments_is_shown_examples_that_its_reader_reads(judge):
     assert reader.read(rehearsal(judge)(messages, random.Random(0))) in labels
     with pytest.raises(PromptError, match="'fragment'"):
         render(judge, {})
+
+
+def test_a_summary_is_made_of_all_that_was_thought():
+    """The reasoning is shown where it is kept apart; a solution's text is shown whole."""
+    variables = {"problem": "How many?", "reasoning": "Say 7.", "solution": "<think>\n</think>7"}
+    (_, system), (_, user) = render(SUMMARY, variables)
+    assert all(user.count(text) == 1 for text in variables.values())
+    assert r"\boxed{}" in system
+    (_, without) = render(SUMMARY, {**variables, "reasoning": ""})[1]
+    assert "reasoning" not in without
+    for name in variables:
+        fewer = {other: value for other, value in variables.items() if other != name}
+        with pytest.raises(PromptError, match=f"'{name}'"):
+            render(SUMMARY, fewer)
 
 
 @pytest.mark.parametrize("judge", JUDGES)
