@@ -31,6 +31,7 @@ _JINJA, _TOKENIZER, _PROCESSOR = (
 )
 _GIVEN = {"messages", "tools", "documents", "add_generation_prompt", "continue_final_message"}
 _CLOCK = "strftime_now"
+Written = tuple[str, str] | Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,7 +58,9 @@ class ChatTemplate:
             UsageError: the hub's client is not installed, or the model has no template.
             InputError: there is no such model, no access to it, or a file that cannot be read.
         """
-        read = {name: _file(model, revision, name) for name in (_JINJA, _TOKENIZER, _PROCESSOR)}
+        read = {
+            name: model_file(model, revision, name) for name in (_JINJA, _TOKENIZER, _PROCESSOR)
+        }
         documents = {name: _document(model, name, read[name]) for name in (_TOKENIZER, _PROCESSOR)}
         _, text = find_template(read[_JINJA], documents[_TOKENIZER], documents[_PROCESSOR])
         if not text:
@@ -97,15 +100,22 @@ class ChatTemplate:
                 "prompt or the template's arguments, or take another model"
             ) from error
 
-    def rendered(self, messages: Sequence[tuple[str, str]], **variables: Any) -> str:
+    def rendered(self, messages: Sequence[Written], **variables: Any) -> str:
         """As `render`, with no more than the variables that are given.
+
+        A message may be (role, content), or have more to it: then it is as templates know it.
 
         Raises:
             TEMPLATE_FAULTS: the template's own.
             InputError: it asks for a date and has none.
         """
         given = {"tools": None, "documents": None, "add_generation_prompt": False, **variables}
-        written = [{"role": role, "content": content} for role, content in messages]
+        written = [
+            {"role": message[0], "content": message[1]}
+            if isinstance(message, tuple)
+            else dict(message)
+            for message in messages
+        ]
         variables = {**dict(self.tokens), _CLOCK: self._date, **given}
         return _compiled(self.text).render(messages=written, **variables)
 
@@ -204,10 +214,21 @@ def _compiled(text: str) -> jinja2.Template:
     return _ENVIRONMENT.from_string(text)
 
 
-def _file(model: str, revision: str, name: str) -> str | None:
-    """The content of a small file; None where the model has none of that name."""
+def model_file(model: str, revision: str, name: str, what: str = "the chat template") -> str | None:
+    """The content of a file of a model; None where the model has none of that name.
+
+    Args:
+        model: a folder, or a name on the hub.
+        revision: there; "" for its main branch.
+        name: of the file.
+        what: it is needed for, as messages say it.
+
+    Raises:
+        UsageError: it is on the hub, whose client is not installed.
+        InputError: there is no such model, no access to it, or the file cannot be read.
+    """
     folder = Path(model).expanduser()
-    path = folder / name if folder.is_dir() else _downloaded(model, revision, name)
+    path = folder / name if folder.is_dir() else _downloaded(model, revision, name, what)
     if path is None or not path.is_file():
         return None
     try:
@@ -216,13 +237,13 @@ def _file(model: str, revision: str, name: str) -> str | None:
         raise _damaged(model, name, error) from error
 
 
-def _downloaded(model: str, revision: str, name: str) -> Path | None:
+def _downloaded(model: str, revision: str, name: str, what: str) -> Path | None:
     try:
         import huggingface_hub
         from huggingface_hub import constants, errors
     except ImportError as error:
         raise UsageError(
-            f"the chat template of {model} is on the hub, whose client is not installed; "
+            f"{what} of {model} is on the hub, whose client is not installed; "
             "pip install 'beam-sdg[hub]', or give a folder"
         ) from error
     try:
@@ -230,17 +251,17 @@ def _downloaded(model: str, revision: str, name: str) -> Path | None:
     except errors.LocalEntryNotFoundError as error:
         if constants.HF_HUB_OFFLINE:
             return None
-        raise _unreached(model, error) from error
+        raise _unreached(model, what, error) from error
     except errors.EntryNotFoundError:
         return None
     except (errors.HfHubHTTPError, errors.HTTPError, errors.HFValidationError, OSError) as error:
-        raise _unreached(model, error) from error
+        raise _unreached(model, what, error) from error
 
 
-def _unreached(model: str, error: Exception) -> InputError:
+def _unreached(model: str, what: str, error: Exception) -> InputError:
     said = " ".join(str(error).split())
     return InputError(
-        f"cannot get the chat template of {model}: {said}; check the name, the revision, the "
+        f"cannot get {what} of {model}: {said}; check the name, the revision, the "
         "network and HF_TOKEN, or give a folder"
     )
 

@@ -384,6 +384,75 @@ class Trace:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class SftFunction:
+    """What a tool call names, and its arguments: a JSON object as text, as OpenAI's API has it."""
+
+    name: str
+    arguments: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SftToolCall:
+    """A call of a tool in a message; of a trace's calls the k-th has the id `call_k`."""
+
+    id: str
+    function: SftFunction
+    type: str = "function"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SftMessage:
+    """A message of a conversation; `tool_call_id` says which call a tool's message replies to."""
+
+    role: str
+    content: str
+    reasoning_content: str = ""
+    tool_calls: tuple[SftToolCall, ...] = ()
+    tool_call_id: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SftExample:
+    """A row for supervised fine-tuning: the published columns in their order, then our own.
+
+    `input` and `output` are texts, rendered as the model reads and writes them; `messages` are the
+    same conversation in parts. The columns from `problem` to `extra` are those that the published
+    writer calls optional. `split` says which of the dataset's splits the row is in.
+    """
+
+    expected_answer: str | None
+    input: str
+    output: str
+    messages: tuple[SftMessage, ...]
+    problem: str
+    generation: str
+    predicted_answer: str | None
+    is_correct: bool | None
+    majority_votes: int | None
+    total_votes: int | None
+    total_code_executions: int | None
+    finish_reason: str
+    extra: str
+    id: str
+    problem_id: str
+    split: str = "train"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RlExample:
+    """A row for reinforcement learning: a problem, its answer, and the prompt as models read it.
+
+    `id` is that of the problem.
+    """
+
+    problem: str
+    expected_answer: str
+    input: str
+    id: str
+    split: str = "train"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class NewProblem:
     """A problem that a model made from a pair."""
 

@@ -96,6 +96,24 @@ class HarmonyFormat:
         return found
 
 
+def spoken(text: str) -> list[tuple[str, str]]:
+    """The channel and the words of each message of the model in a text without calls.
+
+    Words that stand in no message are on the channel "", and so are those of one that names none.
+    """
+    found: list[tuple[str, str]] = []
+    at = 0
+    for message in _messages(text):
+        before = _MARK.sub("", text[at : message.start]).removesuffix("assistant")
+        channel = message.header.partition(_CHANNEL)[2].split()
+        found += [("", before), (channel[0] if channel else "", message.body)]
+        at = message.end
+    rest = text[at:]
+    if rest.startswith(_START):  # a header without its message, which a prompt begins too
+        rest = ""
+    return [(channel, words) for channel, words in [*found, ("", rest)] if words.strip()]
+
+
 def _messages(text: str) -> list[_Message]:
     """All that have a header with its end; a text begins behind `<|start|>assistant`."""
     found: list[_Message] = []

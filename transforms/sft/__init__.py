@@ -1,0 +1,1 @@
+"""From judged solutions to rows that a trainer reads: filters, rendering, sampling, lengths."""

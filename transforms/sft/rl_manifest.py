@@ -1,0 +1,67 @@
+"""Problems and their answers, for reinforcement learning: one row a problem."""
+
+import dataclasses
+import functools
+from collections.abc import Iterable
+
+import apache_beam as beam
+
+from transforms.answers import has_answer
+from transforms.codec import to_json
+from transforms.grouping import Group
+from transforms.outcome import Outcome, SplitRejects
+from transforms.reading import Fault
+from transforms.records import Reject, RlExample, Trace
+from transforms.sft.render import SftFormat
+
+
+@dataclasses.dataclass(eq=False)
+class RlManifest(beam.PTransform):
+    """Make one row of each problem that has an answer.
+
+    In:   `Trace` records, of a problem any number.
+    Out:  `rows`, an `RlExample` under the id of its problem, made of the problem's trace with the
+          smallest id among those with an answer; `rejects`, the problems of which none has one
+          (`no_expected_answer`), or of which the template makes no prompt (`template_refuses`).
+          Problems = rows + rejects; further traces of a problem are not sampled.
+    Cost: one shuffle, without solutions; a problem's traces, without these, in memory.
+    Once: a pure function of the traces, so retries, order and sharding change nothing.
+    From: NeMo-Skills, "math_rl".
+
+    Args:
+        stage: the name in the rejects.
+        sft_format: how a problem becomes the input; what it says of answers is not looked at.
+    """
+
+    stage: str
+    sft_format: SftFormat = SftFormat()
+
+    def expand(self, traces: beam.PCollection) -> Outcome:
+        one = functools.partial(_one_of, stage=self.stage, sft_format=self.sft_format)
+        return (
+            traces
+            | "KeyByProblem" >> beam.Map(_keyed)
+            | "Group" >> Group()
+            | "TakeOne" >> beam.Map(one)
+            | "Split" >> SplitRejects()
+        )
+
+
+def _keyed(trace: Trace) -> tuple[str, Trace]:
+    bare = dataclasses.replace(trace, generation="", reasoning_content="", predicted_answer=None)
+    return trace.problem_id, bare
+
+
+def _one_of(
+    grouped: tuple[str, Iterable[Trace]], stage: str, sft_format: SftFormat
+) -> RlExample | Reject:
+    problem_id, traces = grouped
+    trace = min(traces, key=lambda t: (not has_answer(t.expected_answer), t.id, to_json(t)))
+    answer = trace.expected_answer
+    if answer is None or not has_answer(answer):
+        why = "no trace of it has one"
+        return Reject(stage, "no_expected_answer", why, problem_id, row=to_json(trace), reply="")
+    text = sft_format.input_of(trace, sft_format.messages(trace))
+    if isinstance(text, Fault):
+        return Reject(stage, text.reason, text.detail, problem_id, row=to_json(trace), reply="")
+    return RlExample(trace.problem, answer, text, problem_id)
