@@ -50,6 +50,17 @@ class Problem:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Origin:
+    """Where one of a row's problems came from."""
+
+    id: str
+    source: str
+    source_id: str
+    licence: str
+    extra: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Pair:
     """One element of the cross product of two sets of problems."""
 
@@ -355,6 +366,24 @@ class Summary:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class TraceProvenance:
+    """Where a trace's problem came from, and every call, vote and verdict that made the trace.
+
+    The fields are those of `Solution` and `JudgedSolution`.
+    """
+
+    problem: Origin
+    calls: tuple[Call, ...]
+    tool_use: ToolUse | None
+    verdict: str
+    judged_by: str
+    judge_calls: tuple[Call, ...]
+    agreed: AgreedAnswer | None
+    pass_rate: float | None
+    fragments: tuple[JudgedFragment, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Trace:
     """A solution as the makers of training data take it, whoever generated and judged it.
 
@@ -364,7 +393,7 @@ class Trace:
     answer if it came from a vote. `code_format` says how calls to Python are written in
     `generation`, "" where there are none; `total_code_executions` is how many the prompt allowed,
     where it said so. `extra` is canonical JSON of whatever else is known: it ends in the row's
-    optional columns.
+    optional columns. `provenance` is there if all of it was made here.
     """
 
     id: str
@@ -381,6 +410,7 @@ class Trace:
     code_format: str = ""
     total_code_executions: int | None = None
     extra: str = "{}"
+    provenance: TraceProvenance | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -417,7 +447,8 @@ class SftExample:
 
     `input` and `output` are texts, rendered as the model reads and writes them; `messages` are the
     same conversation in parts. The columns from `problem` to `extra` are those that the published
-    writer calls optional. `split` says which of the dataset's splits the row is in.
+    writer calls optional. `split` says which of the dataset's splits the row is in, and is no
+    column.
     """
 
     expected_answer: str | None
@@ -435,6 +466,18 @@ class SftExample:
     extra: str
     id: str
     problem_id: str
+    provenance: TraceProvenance | None
+    split: str = "train"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SftShortExample:
+    """A row for supervised fine-tuning with the published columns alone."""
+
+    expected_answer: str | None
+    input: str
+    output: str
+    id: str
     split: str = "train"
 
 
@@ -511,17 +554,6 @@ class CrossBreed:
     evals: NewProblemEvals | None = None
     solution: str | None = None
     calls: tuple[Call, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Origin:
-    """Where one of a row's problems came from."""
-
-    id: str
-    source: str
-    source_id: str
-    licence: str
-    extra: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class SftFormat:
     chat_template_kwargs: the template's variables, such as reasoning_effort and builtin_tools.
     assistant_end: what ends an answer; None leaves it to the template.
     metadata: added to `extra` of every row, in place of what is there by these names.
+    split: of the rows.
     """
 
     prompt: str = ""
@@ -61,6 +62,7 @@ class SftFormat:
     chat_template_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     assistant_end: str | None = None
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    split: str = "train"
 
     def messages(self, trace: Trace) -> Prompt:
         """The messages of a trace's prompt, (role, content) each.
@@ -122,7 +124,7 @@ class RenderTraces(beam.PTransform):
     """Make rows of training data of traces.
 
     In:   `Trace` records.
-    Out:  `rows`, an `SftExample` of each under its id; `rejects`, traces of which the template makes
+    Out:  `rows`, an `SftExample` of each under its id; `rejects`, those of which the template makes
           no row: `template_refuses`, `template_rewrites_prompt`, `template_drops_reasoning`,
           `template_drops_solution`, `no_place_for_reasoning`; and `unknown_code_format`.
     Cost: no shuffle; two renderings of the template.
@@ -176,11 +178,13 @@ def example_of(trace: Trace, stage: str, sft_format: SftFormat) -> SftExample | 
         extra=with_metadata(trace.extra, sft_format.metadata),
         id=trace.id,
         problem_id=trace.problem_id,
+        provenance=trace.provenance,
+        split=sft_format.split,
     )
 
 
 def with_think_tags(trace: Trace) -> str:
-    """A generation behind its reasoning, where that was kept apart; one cut off there ends there."""
+    """A generation behind its reasoning, where that was kept apart; or what there is of it."""
     if not trace.reasoning_content:
         return trace.generation
     begun = f"{THINK}\n{trace.reasoning_content.strip()}"

@@ -64,4 +64,4 @@ def _one_of(
     text = sft_format.input_of(trace, sft_format.messages(trace))
     if isinstance(text, Fault):
         return Reject(stage, text.reason, text.detail, problem_id, row=to_json(trace), reply="")
-    return RlExample(trace.problem, answer, text, problem_id)
+    return RlExample(trace.problem, answer, text, problem_id, sft_format.split)
