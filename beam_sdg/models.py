@@ -184,7 +184,7 @@ class ModelSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     def sampling(self, logprobs: int | None = None) -> Sampling:
         """The sampling asked for; what it leaves out is left to the server."""
-        template = {name: _typed(value) for name, value in self.chat_template_args.items()}
+        template = {name: typed(value) for name, value in self.chat_template_args.items()}
         settings = {name: getattr(self, name) for name in _SAMPLING}
         settings |= {"stop": _stops(self.stop), "chat_template_args": template}
         return Sampling(**settings, logprobs=logprobs)
@@ -228,7 +228,7 @@ def _stops(text: str) -> tuple[str, ...]:
     return tuple(stops)
 
 
-def _typed(value: str) -> Any:
+def typed(value: str) -> Any:
     """A template's argument: true, false, null and numbers as such, all else as text."""
     try:
         return json.loads(value)

@@ -116,6 +116,10 @@ class PythonConfig(RecipeConfig):
             output_limit=self.output_limit,
         )
 
+    def written_as(self) -> str:
+        """The code format of the calls in solutions' texts."""
+        return "fenced" if self.code_format == TOOL_CALLS else self.code_format
+
     def sandbox_settings(self) -> SandboxSettings:
         """Where code runs.
 

@@ -14,7 +14,7 @@ from transforms.outcome import Outcome, without_rejects
 class ExportRows(beam.PTransform):
     """Turn finished records into rows of the dataset.
 
-    In:   records with an `id`.
+    In:   records with an `id`, in one collection or a tuple of several.
     Out:  `rows`, one per record and with its id; `rejects`, empty.
     """
 
@@ -23,11 +23,10 @@ class ExportRows(beam.PTransform):
     convert: Callable[[Any], Any]
     row_type: Any
 
-    def expand(self, records: beam.PCollection) -> Outcome:
-        rows = records | "Convert" >> beam.Map(_converted, self.convert).with_output_types(
-            self.row_type
-        )
-        return without_rejects(rows)
+    def expand(self, records: beam.PCollection | tuple[beam.PCollection, ...]) -> Outcome:
+        every = records if isinstance(records, tuple) else (records,)
+        convert = beam.Map(_converted, self.convert).with_output_types(self.row_type)
+        return without_rejects(every | "Merge" >> beam.Flatten() | "Convert" >> convert)
 
 
 def _converted(record: Any, convert: Callable[[Any], Any]) -> Any:

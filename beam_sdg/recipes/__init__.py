@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beam_sdg.recipes.infinibyte import INFINIBYTE
+from beam_sdg.recipes.nemotron_math_v2 import NEMOTRON_MATH_V2
 from beam_sdg.recipes.openreasoning_math import OPENREASONING_MATH
+from beam_sdg.recipes.prepare_sft import PREPARE_SFT
 from beam_sdg.recipes.recipe import Recipe
 from beam_sdg.recipes.tir import TIR
 from transforms.errors import UsageError
 
-RECIPES = {recipe.name: recipe for recipe in (INFINIBYTE, OPENREASONING_MATH, TIR)}
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (INFINIBYTE, NEMOTRON_MATH_V2, OPENREASONING_MATH, PREPARE_SFT, TIR)
+}
 
 
 def recipe_of(name: str, also: Sequence[str] = ()) -> Recipe:

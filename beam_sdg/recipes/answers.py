@@ -11,6 +11,7 @@ import pydantic
 from beam_sdg.recipes.recipe import Context, RecipeConfig
 from beam_sdg.runs import Stage
 from transforms import judging
+from transforms.pass_rates import FilterByPassRate
 from transforms.records import AnswerPair, AnswerVote, JudgedSolution, Judgement
 from transforms.repairing import FillMajorityAnswer, Mode
 
@@ -96,4 +97,24 @@ def join(name: str, judgements: str, solutions: Sequence[str]) -> Stage:
         settings={},
         inputs=(judgements, *solutions),
         one_per=tuple(solutions),
+    )
+
+
+def filter_by_pass_rate(
+    name: str,
+    records: Stage,
+    judgements: Sequence[str],
+    minimum: float = 0.0,
+    maximum: float | None = None,
+    samples: range | None = None,
+) -> Stage:
+    """What belongs to problems of the right difficulty, of the rows of a stage."""
+    counted = None if samples is None else [samples.start, samples.stop]
+    return Stage(
+        name=name,
+        transform=FilterByPassRate(name, minimum, maximum, samples),
+        row_type=records.row_type,
+        settings={"minimum": minimum, "maximum": maximum, "samples": counted},
+        inputs=(records.name, *judgements),
+        one_per=(records.name,),
     )

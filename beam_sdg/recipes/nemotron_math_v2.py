@@ -8,8 +8,9 @@ The method and the names are those of NVIDIA's Nemotron-Math-v2.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 
@@ -17,19 +18,22 @@ from beam_sdg.python_flags import PythonConfig
 from beam_sdg.recipes import answers
 from beam_sdg.recipes.answers import AnswersConfig
 from beam_sdg.recipes.problems import AnsweredProblemsConfig
-from beam_sdg.recipes.recipe import Context
-from beam_sdg.recipes.solving import solutions
+from beam_sdg.recipes.recipe import Context, Recipe
+from beam_sdg.recipes.sft import SftConfig, TracesTo, training_data
+from beam_sdg.recipes.solving import PROMPT, solutions
 from beam_sdg.runs import Stage
-from transforms.pass_rates import FilterByPassRate
-from transforms.records import JudgedSolution, Problem
 from transforms.repairing import REPAIR
+from transforms.sft.render import variables_of
+from transforms.sft.traces import trace_of
+from transforms.tir import solve as tir
+from transforms.tir.formats import GPT_OSS
 
 EFFORTS = ("high", "medium", "low")
 EASY = "low"  # the effort by whose pass rate a problem is too easy
 TEMPERATURE = 1.0  # published
 
 
-class NemotronMathV2Config(AnsweredProblemsConfig, AnswersConfig, PythonConfig):
+class NemotronMathV2Config(AnsweredProblemsConfig, AnswersConfig, PythonConfig, SftConfig):
     """The settings of Nemotron-Math-v2; the defaults are the published ones."""
 
     efforts: tuple[str, ...] = pydantic.Field(
@@ -112,16 +116,18 @@ def stages(config: NemotronMathV2Config, context: Context) -> list[Stage]:
     easy = [one for one in sets if one.effort == EASY and config.max_pass_rate is not None]
     first = easy if easy and config.vote_scope != "all" else sets
     rest = [one for one in sets if one not in first]
-    found = [config.read(context, config.sources()), *_judged(config, context, first, "problems")]
+    read = config.read(context, config.sources())
+    found = [read, *_judged(config, context, first, read.name)]
     if easy and rest:
-        found.append(_filtered(config, "filter_problems", "problems", Problem, easy))
+        found.append(_filtered(config, "filter_problems", read, easy))
         found += _judged(config, context, rest, "filter_problems")
-    for one in sets:
-        judged = f"judge_again_{one.scope(config)}.{one.name}"
-        if easy and one in first:
-            name = f"filter_solutions_{one.name}"
-            found.append(_filtered(config, name, judged, JudgedSolution, easy))
-    return found
+    last = {one: f"judge_again_{one.scope(config)}.{one.name}" for one in sets}
+    for one in first if easy else ():
+        judged = next(stage for stage in found if stage.name == last[one])
+        last[one] = f"filter_solutions_{one.name}"
+        found.append(_filtered(config, last[one], judged, easy))
+    to = {last[one]: _traces_to(config, one) for one in sets}
+    return [*found, *training_data(config, context, to, [f"_{one.name}" for one in sets])]
 
 
 def _judged(
@@ -155,16 +161,36 @@ def _judged(
 
 
 def _filtered(
-    config: NemotronMathV2Config, name: str, records: str, row_type: type, easy: Sequence[SftSet]
+    config: NemotronMathV2Config, name: str, records: Stage, easy: Sequence[SftSet]
 ) -> Stage:
     """What belongs to problems that low effort does not solve too often."""
     verdicts = dict.fromkeys(f"judge_again_{one.scope(config)}.verdicts" for one in easy)
     numbers = range(easy[0].numbers.start, easy[-1].numbers.stop)
-    return Stage(
-        name=name,
-        transform=FilterByPassRate(name, maximum=config.max_pass_rate, samples=numbers),
-        row_type=row_type,
-        settings={"max_pass_rate": config.max_pass_rate, "samples": [numbers.start, numbers.stop]},
-        inputs=(records, *verdicts),
-        one_per=(records,),
+    return answers.filter_by_pass_rate(
+        name, records, list(verdicts), maximum=config.max_pass_rate, samples=numbers
     )
+
+
+def _traces_to(config: NemotronMathV2Config, one: SftSet) -> TracesTo:
+    """How a set's solutions become rows: each as its model was asked."""
+    template_args: dict[str, Any] = {"reasoning_effort": one.effort}
+    if not one.uses_python:
+        return TracesTo(trace_of, PROMPT, variables_of, one.name, template_args)
+    written_as = config.written_as()
+    return TracesTo(
+        functools.partial(trace_of, code_format=written_as),
+        tir.PROMPT,
+        functools.partial(tir.variables_of_trace, config.code_format),
+        one.name,
+        {**template_args, "builtin_tools": ["python"]},
+        "<|return|>" if written_as == GPT_OSS else None,
+    )
+
+
+NEMOTRON_MATH_V2 = Recipe(
+    name="nemotron-math-v2",
+    summary="solve with three reasoning efforts, with Python and without; vote, judge, six sets",
+    config=NemotronMathV2Config,
+    stages=stages,
+    citation="The method is NVIDIA's, published with Nemotron-Math-v2.",
+)

@@ -12,17 +12,34 @@ from beam_sdg.recipes import answers
 from beam_sdg.recipes.answers import AnswersConfig
 from beam_sdg.recipes.problems import AnsweredProblemsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
-from beam_sdg.recipes.solving import solutions
+from beam_sdg.recipes.sft import SftConfig, TracesTo, training_data
+from beam_sdg.recipes.solving import PROMPT, solutions
+from beam_sdg.recipes.summaries import SummarySettings, new_summaries, summary_settings
 from beam_sdg.runs import Stage
 from transforms.repairing import REPAIR
+from transforms.sft.filters import SftFilters
+from transforms.sft.render import variables_of
+from transforms.sft.traces import trace_of
 
 TEMPERATURE = 0.6  # published
 
 
-class OpenReasoningMathConfig(AnsweredProblemsConfig, AnswersConfig):
-    """The settings of OpenReasoning's math data."""
+class OpenReasoningMathConfig(AnsweredProblemsConfig, AnswersConfig, SummarySettings, SftConfig):
+    """The settings of OpenReasoning's math data; the defaults are the published ones."""
 
     samples: int = pydantic.Field(16, ge=1, description="solutions of each problem")
+    remove_no_think_tags: bool = pydantic.Field(
+        True, description=SftFilters.model_fields["remove_no_think_tags"].description
+    )
+    min_pass_rate: float = pydantic.Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="drop problems of which a smaller share of solutions is correct",
+    )
+    max_pass_rate: float | None = pydantic.Field(
+        None, gt=0, le=1, description="drop problems of which this share is correct, or more"
+    )
 
     def expected_rows(self) -> int:
         return self.num_records * self.samples
@@ -30,17 +47,27 @@ class OpenReasoningMathConfig(AnsweredProblemsConfig, AnswersConfig):
 
 def stages(config: OpenReasoningMathConfig, context: Context) -> list[Stage]:
     """The stages."""
-    return [
+    found = [
         config.read(context, config.sources()),
         solutions(
             context, "generate_solutions", "problems", config.samples, temperature=TEMPERATURE
         ),
-        answers.compare("generate_solutions.compare", ("generate_solutions",)),
+        answers.compare("generate_solutions.compare", ["generate_solutions"]),
         *answers.judge(context, "judge_answers", "generate_solutions.compare", config),
         answers.agree("fill_majority_answer", "judge_answers.verdicts", REPAIR, config),
         *answers.judge(context, "judge_again", "fill_majority_answer", config),
-        answers.join("judge_again.solutions", "judge_again.verdicts", ("generate_solutions",)),
+        answers.join("judge_again.solutions", "judge_again.verdicts", ["generate_solutions"]),
     ]
+    if config.min_pass_rate or config.max_pass_rate is not None:
+        rates = (config.min_pass_rate, config.max_pass_rate)
+        found.append(
+            answers.filter_by_pass_rate(
+                "filter_solutions", found[-1], ["judge_again.verdicts"], *rates
+            )
+        )
+    found += new_summaries(context, found[-1].name, summary_settings(config))
+    to = TracesTo(trace_of, PROMPT, variables_of)
+    return [*found, *training_data(config, context, {found[-1].name: to})]
 
 
 OPENREASONING_MATH = Recipe(

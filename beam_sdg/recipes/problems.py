@@ -39,10 +39,10 @@ class ProblemsConfig(RecipeConfig):
         names = {"text": self.column, "id": self.id_column, "licence": self.licence}
         return {name: value for name, value in names.items() if value}
 
-    def read(self, context: Context, sources: tuple[Source, ...]) -> Stage:
+    def read(self, context: Context, sources: tuple[Source, ...], name: str = "problems") -> Stage:
         """The stage that reads them, `num_records` at most."""
         return context.read(
-            "problems", sources, max_records=self.num_records, deduplicate=self.deduplicate
+            name, sources, max_records=self.num_records, deduplicate=self.deduplicate
         )
 
 

@@ -171,14 +171,18 @@ class Context:
             inputs=(after,),
         )
 
-    def export(self, after: str, convert: Callable[[Any], Any], row_type: type) -> Stage:
-        """The last stage: rows of the dataset, one per row of the stage `after`."""
+    def export(
+        self, after: str | Sequence[str], convert: Callable[[Any], Any], row_type: type
+    ) -> Stage:
+        """The last stage: rows of the dataset, one per row of the stage `after`, or of several."""
+        inputs = (after,) if isinstance(after, str) else tuple(after)
         return Stage(
             name="export",
             transform=ExportRows(convert, row_type),
             row_type=row_type,
             settings={},
-            inputs=(after,),
+            inputs=inputs,
+            one_per=inputs,
         )
 
 

@@ -93,7 +93,7 @@ class TirExample:
 
 def stages(config: TirConfig, context: Context) -> list[Stage]:
     """The stages."""
-    written_as = "fenced" if config.code_format == TOOL_CALLS else config.code_format
+    written_as = config.written_as()
     into = CODE_FORMATS[config.into] if config.into else None
     filters = config.filters()
     return [

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import apache_beam as beam
 
@@ -16,10 +17,10 @@ from transforms.sft.render import SftFormat
 
 
 @dataclasses.dataclass(eq=False)
-class RlManifest(beam.PTransform):
+class PrepareForRl(beam.PTransform):
     """Make one row of each problem that has an answer.
 
-    In:   `Trace` records, of a problem any number.
+    In:   records of traces, of a problem any number.
     Out:  `rows`, an `RlExample` under the id of its problem, made of the problem's trace with the
           smallest id among those with an answer; `rejects`, the problems of which none has one
           (`no_expected_answer`), or of which the template makes no prompt (`template_refuses`).
@@ -30,16 +31,21 @@ class RlManifest(beam.PTransform):
 
     Args:
         stage: the name in the rejects.
+        of: from a record to its trace, with the same id.
         sft_format: how a problem becomes the input; what it says of answers is not looked at.
     """
 
+    row_by_row = True
+
     stage: str
+    of: Callable[[Any], Trace]
     sft_format: SftFormat = SftFormat()
 
-    def expand(self, traces: beam.PCollection) -> Outcome:
+    def expand(self, records: beam.PCollection) -> Outcome:
         one = functools.partial(_one_of, stage=self.stage, sft_format=self.sft_format)
         return (
-            traces
+            records
+            | "Traces" >> beam.Map(self.of).with_output_types(Trace)
             | "KeyByProblem" >> beam.Map(_keyed)
             | "Group" >> Group()
             | "TakeOne" >> beam.Map(one)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from transforms.answers import last_boxed
 from transforms.codec import well_formed
 from transforms.reading import Fault, Text
-from transforms.records import Answered, Problem, Solution
+from transforms.records import Answered, Problem, Solution, Trace
 
 PROMPT = "tir/solution"
 
@@ -37,3 +37,12 @@ def solution_of(answered: Answered[Problem, str]) -> Solution:
 def variables_of(code_format: str, problem: Problem) -> Mapping[str, object]:
     """The variables of the prompt; `max_executions` is added for each sample."""
     return {"problem": problem.text, "code_format": code_format}
+
+
+def variables_of_trace(code_format: str, trace: Trace) -> Mapping[str, object]:
+    """Those that the prompt of a trace had."""
+    return {
+        "problem": trace.problem,
+        "code_format": code_format,
+        "max_executions": trace.total_code_executions,
+    }
