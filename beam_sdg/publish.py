@@ -29,7 +29,7 @@ from transforms.errors import RunError, UsageError
 from transforms.records import Reject
 
 ASIDE = ".publishing"
-_NAME = re.compile("[A-Za-z0-9_]+")
+_NAME = re.compile("(?!all$)[A-Za-z0-9_]+")  # to `datasets`, all is every split
 TRAIN = "train"  # the split of rows that name none
 CARD, PAGE, TEXT, MANIFEST = "README.md", "report.html", "report.txt", "manifest.json"
 
@@ -102,17 +102,18 @@ class RunManifest(pydantic.BaseModel, frozen=True):
 
     def paths(self, folder: str) -> list[str]:
         """The files of `data` or `rejects`, relative to the output folder."""
-        return [file.path for file in self._in(folder)]
+        return [file.path for file in self.files_in(folder)]
 
     @property
     def splits(self) -> dict[str, int]:
         """The splits of the data, by name, and how many rows each has."""
         rows: Counter[str] = Counter()
-        for file in self._in("data"):
+        for file in self.files_in("data"):
             rows[file.split] += file.rows
         return dict(sorted(rows.items()))
 
-    def _in(self, folder: str) -> list[DataFile]:
+    def files_in(self, folder: str) -> list[DataFile]:
+        """The files of `data` or `rejects`."""
         return [file for file in self.files if file.path.startswith(f"{folder}/")]
 
 
@@ -197,8 +198,8 @@ def _splits(shards: Iterable[str], row_type: type) -> list[str]:
     for split in found:
         if not _NAME.fullmatch(split):
             raise RunError(
-                f"a row has the split {split!r}, which is no name of one; the recipe must make it "
-                "of letters, digits and underscores"
+                f"a row has the split {split!r}, which `datasets` cannot load; the recipe must "
+                "name splits with letters, digits and underscores, and none all"
             )
     return found or [""]
 
