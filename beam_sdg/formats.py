@@ -9,51 +9,54 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from beam_sdg.shards import read_batches
+from beam_sdg.shards import read_batches, write_parquet
 from transforms.errors import RunError
 
 FileFormat = Literal["parquet", "jsonl"]
 FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
-_WRITTEN = 8192
+SPLIT = "split"  # the column of a stage's rows that says in which files they are published
 _READ = 1024
 _CHUNK = 1 << 20
 
 
-def write_file(path: str, shards: Sequence[str], schema: pa.Schema, format: FileFormat) -> int:
+def write_file(
+    path: str,
+    shards: Sequence[str],
+    schema: pa.Schema,
+    format: FileFormat,
+    split: str = "",
+) -> int:
     """Write the rows of several Parquet shards as one file, in their order; how many there are.
 
-    A Parquet file without rows has no row group either: readers take one of no rows for damage.
+    The columns are those of `schema`, the rows all of them or those of a split.
     """
+    batches = _batches(shards, schema, split)
     with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        return (_write_jsonl if format == "jsonl" else _write_parquet)(file, shards, schema)
+        if format == "jsonl":
+            return _write_jsonl(file, batches)
+        return write_parquet(file, batches, schema)
 
 
-def _write_parquet(file: Any, shards: Sequence[str], schema: pa.Schema) -> int:
+def _write_jsonl(file: Any, batches: Iterator[pa.RecordBatch]) -> int:
     rows = 0
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for batch in _batches(shards, _WRITTEN):
-            writer.write_batch(batch)
-            rows += batch.num_rows
-    return rows
-
-
-def _write_jsonl(file: Any, shards: Sequence[str], schema: pa.Schema) -> int:
-    rows = 0
-    for batch in _batches(shards, _READ):
+    for batch in batches:
         for row in batch.to_pylist():
             file.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
             rows += 1
     return rows
 
 
-def _batches(shards: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
-    """The rows of several shards in batches, none of them empty."""
-    every = (batch for path in shards for batch in read_batches(path, size))
-    return (batch for batch in every if batch.num_rows)
+def _batches(shards: Sequence[str], schema: pa.Schema, split: str) -> Iterator[pa.RecordBatch]:
+    """The rows of several shards, all or those of a split, in batches, none of them empty."""
+    for batch in (batch for path in shards for batch in read_batches(path, _READ)):
+        rows = batch.filter(pc.equal(batch.column(SPLIT), split)) if split else batch
+        if rows.num_rows:
+            yield rows.select(schema.names)
 
 
 def sha256(path: str) -> str:

@@ -20,6 +20,7 @@ from beam_sdg.publish import (
     ASIDE,
     Asked,
     RunManifest,
+    data_schema,
     publish,
     read_manifest,
     versions,
@@ -29,7 +30,6 @@ from beam_sdg.recipes.recipe import Context, is_named, stages_of
 from beam_sdg.report import gather, print_report, write_report
 from beam_sdg.runs import Run, Stage, StageManifest, code_hash
 from beam_sdg.serving import served
-from transforms.codec import arrow_schema
 from transforms.engines.endpoint import Endpoint
 from transforms.engines.store import AnswerStore
 from transforms.engines.vllm import Vllm
@@ -151,7 +151,7 @@ class Launch:
             stages=stages,
             files=[],
             format=self.invocation.run.format,
-            columns=columns_of(arrow_schema(self.run.stages[-1].row_type)),
+            columns=columns_of(data_schema(self.run.stages[-1].row_type)),
             asks={stage.name: self._asked(stage) for stage in self.run.stages if stage.ask},
             summary=self.invocation.recipe.summary,
             citation=self.invocation.recipe.citation,

@@ -1,13 +1,15 @@
 """The finished dataset: data, rejects, manifest and report appear together or not at all.
 
-out/data/train-00000-of-00001.parquet            or .jsonl
+out/data/train-00000-of-00001.parquet            or .jsonl; of rows with a split, SPLIT-…
 out/rejects/rejects-00000-of-00001.parquet
 out/README.md, report.html, report.txt
 out/manifest.json                                written last
 """
 
 import platform
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apache_beam
@@ -16,17 +18,19 @@ import pydantic
 from apache_beam.io.filesystems import FileSystems
 
 from beam_sdg.columns import Column
-from beam_sdg.formats import FileFormat, sha256, write_file
+from beam_sdg.formats import SPLIT, FileFormat, sha256, write_file
 from beam_sdg.runs import Run, StageManifest
 from beam_sdg.serving import Served
-from beam_sdg.shards import shard_path, write_whole
+from beam_sdg.shards import column_values, shard_path, write_whole
 from beam_sdg.version import __version__
 from transforms.codec import arrow_schema
 from transforms.engines.completions import Api
-from transforms.errors import UsageError
+from transforms.errors import RunError, UsageError
 from transforms.records import Reject
 
 ASIDE = ".publishing"
+_NAME = re.compile("(?!all$)[A-Za-z0-9_]+")  # to `datasets`, all is every split
+TRAIN = "train"  # the split of rows that name none
 CARD, PAGE, TEXT, MANIFEST = "README.md", "report.html", "report.txt", "manifest.json"
 
 
@@ -36,6 +40,11 @@ class DataFile(pydantic.BaseModel, frozen=True):
     path: str
     rows: int
     sha256: str
+
+    @property
+    def split(self) -> str:
+        """The split that it is a part of: its name up to the number."""
+        return self.path.rpartition("/")[2].partition("-")[0]
 
 
 class Asked(pydantic.BaseModel, frozen=True):
@@ -93,7 +102,19 @@ class RunManifest(pydantic.BaseModel, frozen=True):
 
     def paths(self, folder: str) -> list[str]:
         """The files of `data` or `rejects`, relative to the output folder."""
-        return [file.path for file in self.files if file.path.startswith(f"{folder}/")]
+        return [file.path for file in self.files_in(folder)]
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """The splits of the data, by name, and how many rows each has."""
+        rows: Counter[str] = Counter()
+        for file in self.files_in("data"):
+            rows[file.split] += file.rows
+        return dict(sorted(rows.items()))
+
+    def files_in(self, folder: str) -> list[DataFile]:
+        """The files of `data` or `rejects`."""
+        return [file for file in self.files if file.path.startswith(f"{folder}/")]
 
 
 def versions() -> dict[str, str]:
@@ -124,23 +145,31 @@ def publish(
 ) -> list[DataFile]:
     """Put the last stage's rows and every stage's rejects into the output folder.
 
-    Each folder is made aside and renamed into place, and the old manifest and reports go first, so
-    that a reader who waits for the manifest never sees half a dataset.
+    Rows of a type with a `split` are in files of their split, which have that for a name and not as
+    a column: as many files a split as shards, one of each after the other in memory, a batch of
+    rows at a time. Each folder is made aside and renamed into place, and the old manifest and
+    reports go first, so that a reader who waits for the manifest never sees half a dataset.
+
+    Raises:
+        RunError: a split whose name cannot be one.
     """
     aside = f"{output}/{ASIDE}"
     _remove(aside)
     for folder in ("data", "rejects"):
         FileSystems.mkdirs(f"{aside}/{folder}")
-    files = []
-    rejects = [run.shards_of(stage.stage, "rejects") for stage in stages]
     rows = run.shards_of(stages[-1].stage, "rows")
-    schema = arrow_schema(run.stages[-1].row_type)
-    for shard in range(run.num_shards):
-        data = shard_path("data/train", shard, run.num_shards, format)
-        files.append(_write(aside, data, rows[shard : shard + 1], schema, format))
-        rejected = shard_path("rejects/rejects", shard, run.num_shards, format)
+    rejects = [run.shards_of(stage.stage, "rejects") for stage in stages]
+    row_type = run.stages[-1].row_type
+    data, num_shards = data_schema(row_type), run.num_shards
+    files = []
+    for split in _splits(rows, row_type):
+        for shard, path in enumerate(rows):
+            to = shard_path(f"data/{split or TRAIN}", shard, num_shards, format)
+            files.append(_write(aside, to, [path], data, format, split))
+    for shard in range(num_shards):
+        to = shard_path("rejects/rejects", shard, num_shards, format)
         paths = [of_stage[shard] for of_stage in rejects]
-        files.append(_write(aside, rejected, paths, arrow_schema(Reject), format))
+        files.append(_write(aside, to, paths, arrow_schema(Reject), format))
     for name in (MANIFEST, CARD, PAGE, TEXT):
         _remove(f"{output}/{name}")
     for folder in ("data", "rejects"):
@@ -155,10 +184,35 @@ def write_manifest(manifest: RunManifest, output: str) -> None:
     _remove(f"{output}/{ASIDE}")
 
 
+def data_schema(row_type: type) -> pyarrow.Schema:
+    """The columns of a dataset's data: those of its rows, but for the split that files tell."""
+    schema = arrow_schema(row_type)
+    return pyarrow.schema([field for field in schema if field.name != SPLIT])
+
+
+def _splits(shards: Iterable[str], row_type: type) -> list[str]:
+    """The splits that rows name, in their order; "" alone where they name none."""
+    if SPLIT not in arrow_schema(row_type).names:
+        return [""]
+    found = sorted({str(split) for path in shards for split in column_values(path, SPLIT)})
+    for split in found:
+        if not _NAME.fullmatch(split):
+            raise RunError(
+                f"a row has the split {split!r}, which `datasets` cannot load; the recipe must "
+                "name splits with letters, digits and underscores, and none all"
+            )
+    return found or [""]
+
+
 def _write(
-    aside: str, path: str, shards: Sequence[str], schema: pyarrow.Schema, format: FileFormat
+    aside: str,
+    path: str,
+    shards: Sequence[str],
+    schema: pyarrow.Schema,
+    format: FileFormat,
+    split: str = "",
 ) -> DataFile:
-    rows = write_file(f"{aside}/{path}", shards, schema, format)
+    rows = write_file(f"{aside}/{path}", shards, schema, format, split)
     return DataFile(path=path, rows=rows, sha256=sha256(f"{aside}/{path}"))
 
 

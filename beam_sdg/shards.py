@@ -6,7 +6,8 @@ hash(seed, id), so neither the order of arrival nor the number of workers shows 
 
 import contextlib
 import dataclasses
-import io
+import itertools
+import operator
 import os
 import socket
 import threading
@@ -25,6 +26,10 @@ from transforms.grouping import Group
 from transforms.records import lineage
 from transforms.seeding import digest, integer
 
+_BATCH_ROWS = 1024
+_GROUP_ROWS = 8192
+_GROUP_BYTES = 64 << 20
+
 
 def shard_path(prefix: str, shard: int, num_shards: int, extension: str = "parquet") -> str:
     """The file of a shard: PREFIX-00003-of-00008.parquet."""
@@ -37,7 +42,7 @@ class WriteShards(beam.PTransform):
 
     In:   records of `record_type` with an `id`, all of them belonging to one of `shards`.
     Out:  the paths written.
-    Cost: one shuffle; a shard is sorted in memory.
+    Cost: one shuffle; the records of a shard are sorted in memory.
     Once: a file appears whole, by renaming, and a retry writes the same bytes again.
     """
 
@@ -56,13 +61,19 @@ class WriteShards(beam.PTransform):
         )
 
     def _write(self, shard: int, records: Iterable[Any]) -> str:
-        ordered = sorted(
-            ((digest(self.seed, record.id), to_json(record), record) for record in records),
-            key=lambda item: item[:2],
-        )
         path = shard_path(self.prefix, shard, self.num_shards)
-        _write_rows(path, [to_row(record) for _, _, record in ordered], self.record_type)
+        _write_records(path, _in_order(records, self.seed), self.record_type)
         return path
+
+
+def _in_order(records: Iterable[Any], seed: int) -> Iterator[Any]:
+    """Records by hash(seed, id), those of one id by what they hold."""
+    placed = sorted(
+        ((digest(seed, record.id), record) for record in records), key=operator.itemgetter(0)
+    )
+    for _, same in itertools.groupby(placed, key=operator.itemgetter(0)):
+        found = [record for _, record in same]
+        yield from found if len(found) == 1 else sorted(found, key=to_json)
 
 
 def shard_of(record_id: str, num_shards: int) -> int:
@@ -79,22 +90,59 @@ def _keyed(record: Any, shards: tuple[int, ...], num_shards: int) -> tuple[int, 
 
 def write_empty(path: str, record_type: Any) -> None:
     """Write a shard without rows, with the columns that it would have had."""
-    _write_rows(path, [], record_type)
+    _write_records(path, iter(()), record_type)
 
 
-def _write_rows(path: str, rows: list[dict[str, Any]], record_type: Any) -> None:
-    buffer = io.BytesIO()
-    table = pa.Table.from_pylist(rows, schema=arrow_schema(record_type))
-    pq.write_table(table, buffer, compression="zstd")
-    write_whole(path, buffer.getvalue())
+def _write_records(path: str, records: Iterator[Any], record_type: Any) -> None:
+    schema = arrow_schema(record_type)
+    batches = (
+        pa.RecordBatch.from_pylist([to_row(record) for record in batch], schema=schema)
+        for batch in iter(lambda: list(itertools.islice(records, _BATCH_ROWS)), [])
+    )
+    with whole_file(path) as file:
+        write_parquet(file, batches, schema)
+
+
+def write_parquet(file: Any, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
+    """Write batches of rows as a Parquet file, a row group in memory at a time; how many rows.
+
+    A row group ends with the batch that brings it to 8,192 rows or 64 MiB. A file without rows has
+    none: readers take one of no rows for damage.
+    """
+    rows = 0
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for group in _row_groups(batches):
+            writer.write_table(group)
+            rows += group.num_rows
+    return rows
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    group: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        group.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
+            yield pa.Table.from_batches(group)
+            group, rows, size = [], 0, 0
+    if rows:
+        yield pa.Table.from_batches(group)
 
 
 def write_whole(path: str, content: bytes) -> None:
     """Write a file so that no reader ever sees half of it, on any Beam filesystem."""
+    with whole_file(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def whole_file(path: str) -> Iterator[Any]:
+    """A new file to write to, which appears at its end and whole, on any Beam filesystem."""
     attempt = digest(socket.gethostname(), os.getpid(), threading.get_ident())
     partial = f"{path}.{attempt}.partial"
     with FileSystems.create(partial, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        file.write(content)
+        yield file
     FileSystems.rename([partial], [path])
 
 
@@ -134,7 +182,7 @@ def column_values(path: str, column: str) -> Iterator[Any]:
 
 
 def read_batches(
-    path: str, size: int = 1024, columns: list[str] | None = None
+    path: str, size: int = _BATCH_ROWS, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a shard in batches of `size`."""
     with _parquet(path) as file:

@@ -13,12 +13,13 @@ import jinja2
 import yaml
 
 from beam_sdg.columns import Column, columns_of
-from beam_sdg.publish import Asked
+from beam_sdg.publish import Asked, DataFile
 from beam_sdg.report.figures import Figures
 from beam_sdg.report.shown import counted
 from beam_sdg.report.tables import tables
 from transforms.codec import arrow_schema
 from transforms.records import Reject
+from transforms.seeding import digest
 
 REHEARSED = "rehearsal"
 _FLAGS = {"chat_template_kwargs": "chat_template_args"}  # of settings that the API calls otherwise
@@ -53,6 +54,7 @@ def card(figures: Figures) -> str:
         tables=[table for table in tables(figures) if table.key not in _LEDGER],
         licences=figures.data.licences,
         columns=figures.columns,
+        splits=[*manifest.splits],
         prompts=[stage for stage in manifest.stages if "prompt_hash" in stage.settings],
         command=_command(figures),
         cell=_cell,
@@ -60,11 +62,15 @@ def card(figures: Figures) -> str:
 
 
 def _header(figures: Figures) -> dict[str, Any]:
-    """What machines read: licences, size, and which files are which split of which config."""
-    configs = {"default": ("train", "data/train-*", figures.columns)}
+    """What machines read: licences, size, and which files are which split of which config.
+
+    `datasets` keeps what it has loaded by the folder's own name and this header: the description
+    makes it one of these files alone, and others of the same names are not taken for them.
+    """
+    configs = {"default": ([*figures.manifest.splits], "data", figures.columns)}
     if figures.rejected:
         reject = columns_of(arrow_schema(Reject))
-        configs["rejects"] = ("rejects", "rejects/rejects-*", reject)
+        configs["rejects"] = (["rejects"], "rejects", reject)
     header: dict[str, Any] = {
         "pretty_name": figures.manifest.recipe,
         "license": _licence_names(figures),
@@ -72,8 +78,12 @@ def _header(figures: Figures) -> dict[str, Any]:
         "tags": ["synthetic", "reasoning", figures.manifest.recipe],
         "size_categories": [_size(figures.data.rows)],
         "configs": [
-            {"config_name": name, "data_files": [{"split": split, "path": path}]}
-            for name, (split, path, _) in configs.items()
+            {
+                "config_name": name,
+                "description": f"files {_hash_of(figures.manifest.files_in(folder))}",
+                "data_files": [{"split": split, "path": f"{folder}/{split}-*"} for split in splits],
+            }
+            for name, (splits, folder, _) in configs.items()
         ],
     }
     if figures.manifest.format == "jsonl":  # Parquet files say it themselves
@@ -82,6 +92,10 @@ def _header(figures: Figures) -> dict[str, Any]:
             for name, (_, _, columns) in configs.items()
         ]
     return header
+
+
+def _hash_of(files: Iterable[DataFile]) -> str:
+    return digest(*(f"{file.path} {file.sha256}" for file in files))
 
 
 def _features(columns: Iterable[Column]) -> list[dict[str, Any]]:
@@ -104,7 +118,7 @@ def _command(figures: Figures) -> list[str]:
     flags = [f"--{name}={value}" for name, value in written.items() if value]
     if manifest.prompts:
         flags.append(f"--prompts={manifest.prompts}")
-    shards = f"--num_shards={len(manifest.paths('data'))}"
+    shards = f"--num_shards={len(manifest.paths('rejects'))}"
     every = (f"--seed={manifest.seed}", shards, *flags, *_model_flags(manifest.asks))
     return [f"beam-sdg {manifest.command or manifest.recipe}", *map(shlex.quote, every)]
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 
+from beam_sdg.publish import TRAIN
 from beam_sdg.report.asked import AskFigures
 from beam_sdg.report.figures import Figures
 from beam_sdg.report.shown import counted, dollars, line, measured, share
@@ -44,6 +45,13 @@ def tables(figures: Figures) -> list[Table]:
             "product, or joins them; one that makes several rows of one says of how many.",
             ("stage", "in", "out", "rejected", "left out"),
             tuple(_funnel(figures)),
+        ),
+        Table(
+            "splits",
+            "Splits",
+            "",
+            ("split", "rows", "share"),
+            tuple(_splits(figures)),
         ),
         Table(
             "values",
@@ -145,6 +153,12 @@ def _funnel(figures: Figures) -> Iterator[Row]:
             yield Row("made from", ("", counted(stage.made_from), "", ""), part=True)
         for reason, number in stage.rejects.items():
             yield Row(reason, ("", "", counted(number), ""), part=True)
+
+
+def _splits(figures: Figures) -> Iterator[Row]:
+    splits = figures.manifest.splits
+    for split, rows in splits.items() if [*splits] != [TRAIN] else ():
+        yield Row(split, (counted(rows), share(rows / figures.data.rows)))
 
 
 def _values(figures: Figures) -> Iterator[Row]:
