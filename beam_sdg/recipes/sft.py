@@ -156,16 +156,18 @@ def _prepared(
     )
     settings = {
         "filters": config.sft_filters().model_dump(),
-        "tokenizer": config.sft_tokenizer,
-        "prompt": to.prompt,
-        "prompt_hash": to.prompt and prompts.source_hash(to.prompt, context.prompt_folders),
-        "system_message": config.system_message,
-        "template": template.text if template else "",
-        "template_args": dict(sft_format.chat_template_kwargs),
-        "assistant_end": sft_format.assistant_end,
-        "metadata": config.metadata,
-        "split": to.split,
         "deduplicate": config.deduplicate_solutions,
+        "format": {
+            "tokenizer": config.sft_tokenizer,
+            "template": template.text if template else "",
+            "template_args": dict(sft_format.chat_template_kwargs),
+            "prompt": to.prompt,
+            "prompt_hash": to.prompt and prompts.source_hash(to.prompt, context.prompt_folders),
+            "system_message": config.system_message,
+            "assistant_end": sft_format.assistant_end,
+            "metadata": config.metadata,
+            "split": to.split,
+        },
     }
     if config.rl_manifest:
         name = f"prepare_for_rl{suffix}"
