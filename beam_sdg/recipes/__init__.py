@@ -8,6 +8,7 @@ from pathlib import Path
 
 from beam_sdg.recipes.infinibyte import INFINIBYTE
 from beam_sdg.recipes.nemotron_math_v2 import NEMOTRON_MATH_V2
+from beam_sdg.recipes.openmathreasoning_solutions import OPENMATHREASONING_SOLUTIONS
 from beam_sdg.recipes.openreasoning_math import OPENREASONING_MATH
 from beam_sdg.recipes.prepare_sft import PREPARE_SFT
 from beam_sdg.recipes.recipe import Recipe
@@ -16,7 +17,14 @@ from transforms.errors import UsageError
 
 RECIPES = {
     recipe.name: recipe
-    for recipe in (INFINIBYTE, NEMOTRON_MATH_V2, OPENREASONING_MATH, PREPARE_SFT, TIR)
+    for recipe in (
+        INFINIBYTE,
+        OPENREASONING_MATH,
+        OPENMATHREASONING_SOLUTIONS,
+        NEMOTRON_MATH_V2,
+        TIR,
+        PREPARE_SFT,
+    )
 }
 
 

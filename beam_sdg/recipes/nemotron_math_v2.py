@@ -31,6 +31,18 @@ from transforms.tir.formats import GPT_OSS
 EFFORTS = ("high", "medium", "low")
 EASY = "low"  # the effort by whose pass rate a problem is too easy
 TEMPERATURE = 1.0  # published
+MODES = {
+    "published": (
+        "--model=openai/gpt-oss-120b",
+        "--vllm_args=--async-scheduling",
+        "--max_tokens=120000",
+        "--top_p=1.0",
+        "--code_format=gpt-oss",
+        "--set=generate_solutions_python.api=text",
+        "--max_executions=100",
+        "--sft_tokenizer=openai/gpt-oss-120b",
+    ),
+}
 
 
 class NemotronMathV2Config(AnsweredProblemsConfig, AnswersConfig, PythonConfig, SftConfig):
@@ -192,5 +204,6 @@ NEMOTRON_MATH_V2 = Recipe(
     summary="solve with three reasoning efforts, with Python and without; vote, judge, six sets",
     config=NemotronMathV2Config,
     stages=stages,
+    modes=MODES,
     citation="The method is NVIDIA's, published with Nemotron-Math-v2.",
 )

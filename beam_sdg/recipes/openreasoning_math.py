@@ -22,6 +22,26 @@ from transforms.sft.render import variables_of
 from transforms.sft.traces import trace_of
 
 TEMPERATURE = 0.6  # published
+MODES = {
+    "demo": (
+        "--endpoint=nvidia",
+        "--model=deepseek-ai/deepseek-r1-distill-qwen-32b",
+        "--set=judge.model=meta/llama-3.3-70b-instruct",
+        "--set=judge.endpoint=nvidia",
+        "--samples=4",
+        "--max_tokens=8192",
+        "--num_records=10",
+    ),
+    "published": (
+        "--problems=omr_cot,omr_additional",
+        "--model=deepseek-ai/DeepSeek-R1-0528",
+        "--max_tokens=32768",
+        "--top_p=0.95",
+        "--set=judge.model=Qwen/Qwen2.5-32B-Instruct",
+        "--sft_tokenizer=Qwen/Qwen2.5-32B-Instruct",
+        "--num_records=1000000",
+    ),
+}
 
 
 class OpenReasoningMathConfig(AnsweredProblemsConfig, AnswersConfig, SummarySettings, SftConfig):
@@ -75,5 +95,6 @@ OPENREASONING_MATH = Recipe(
     summary="solve math problems, judge answers, mend expected ones by majority, judge again",
     config=OpenReasoningMathConfig,
     stages=stages,
+    modes=MODES,
     citation="The method is NVIDIA's, published with OpenReasoning.",
 )

@@ -1,0 +1,166 @@
+"""OpenMathReasoning's solutions: solve, fill missing answers by majority, judge, export.
+
+    problems ─ generate_solutions ─ fill_majority_answer ─ judge_answers ─┐
+      ┌───────────────────────────────────────────────────────────────────┘
+      ├─ with Python: postprocess_tir_generations ─ [extract_python_fragments ─ … filter_fragments]
+      └─ [generate_new_summaries ─ merge_new_summaries] ─ prepare_for_sft
+
+The method and the names are those of NVIDIA's OpenMathReasoning.
+"""
+
+import functools
+from collections.abc import Iterator
+
+import pydantic
+
+from beam_sdg.python_flags import PythonConfig
+from beam_sdg.recipes import answers
+from beam_sdg.recipes.answers import AnswersConfig
+from beam_sdg.recipes.fragments import judged_fragments
+from beam_sdg.recipes.problems import AnsweredProblemsConfig
+from beam_sdg.recipes.recipe import Context, Recipe
+from beam_sdg.recipes.sft import SftConfig, TracesTo, training_data
+from beam_sdg.recipes.solving import PROMPT, solutions
+from beam_sdg.recipes.summaries import SummarySettings, new_summaries, summary_settings
+from beam_sdg.runs import Stage
+from transforms.judging import KeepCorrect
+from transforms.records import Solution
+from transforms.repairing import FILL
+from transforms.sft.render import variables_of
+from transforms.sft.traces import trace_of
+from transforms.tir import solve as tir
+from transforms.tir.filters import FilterTir, TirFilters
+from transforms.tir.formats import CODE_FORMATS
+from transforms.tir.insight import InsightSettings
+
+TEMPERATURE, TOP_P = 0.7, 0.95  # published
+_JUDGE = "--set=judge.model=Qwen/Qwen2.5-32B-Instruct"
+_SUMMARIES = ("--new_summaries=4", "--set=generate_new_summaries.model=Qwen/Qwen2.5-32B-Instruct")
+_FULL = ("--problems=omr_cot,omr_additional", "--max_tokens=16384", f"--top_p={TOP_P}", _JUDGE)
+MODES = {
+    "demo": (
+        "--endpoint=nvidia",
+        "--model=deepseek-ai/deepseek-r1-distill-qwen-32b",
+        "--set=judge.model=meta/llama-3.3-70b-instruct",
+        "--set=judge.endpoint=nvidia",
+        "--samples=4",
+        "--max_tokens=8192",
+        "--num_records=10",
+    ),
+    "full-qwq": ("--model=Qwen/QwQ-32B", "--samples=32", *_FULL, *_SUMMARIES),
+    "full-r1": ("--model=deepseek-ai/DeepSeek-R1", "--samples=16", *_FULL),
+    "tir-limo": (
+        "--model=GAIR/LIMO",
+        "--samples=16",
+        *_FULL,
+        "--tir",
+        "--max_executions=8",
+        "--judge_fragments",
+        "--remove_matplotlib",
+    ),
+    "tir-openmath": (
+        "--model=nvidia/OpenMath-Nemotron-14B",
+        "--samples=16",
+        *_FULL,
+        "--tir",
+        "--code_format=openmath",
+        "--set=generate_solutions.api=text",
+        "--max_executions=1-8",
+        "--announce_remaining",
+        *_SUMMARIES,
+        "--remove_matplotlib",
+    ),
+}
+
+
+class OpenMathReasoningConfig(
+    AnsweredProblemsConfig,
+    AnswersConfig,
+    PythonConfig,
+    TirFilters,
+    InsightSettings,
+    SummarySettings,
+    SftConfig,
+):
+    """The settings of OpenMathReasoning's solutions; filters have the names of their reasons."""
+
+    samples: int = pydantic.Field(4, ge=1, description="solutions of each problem")
+    tir: bool = pydantic.Field(False, description="solve with Python")
+    judge_fragments: bool = pydantic.Field(
+        False, description="keep only solutions in which a call finds out something that matters"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _has_code(self) -> "OpenMathReasoningConfig":
+        if self.judge_fragments and not self.tir:
+            raise ValueError("judge_fragments is of solutions with Python; add --tir or drop it")
+        return self
+
+    def expected_rows(self) -> int:
+        return self.num_records * self.samples
+
+
+def stages(config: OpenMathReasoningConfig, context: Context) -> list[Stage]:
+    """The stages."""
+    tool = config.python(context.models_of("generate_solutions")) if config.tir else None
+    found = [
+        config.read(context, config.sources()),
+        solutions(
+            context,
+            "generate_solutions",
+            "problems",
+            config.samples,
+            temperature=TEMPERATURE,
+            python=tool,
+        ),
+        answers.compare("generate_solutions.compare", ["generate_solutions"]),
+        answers.agree("fill_majority_answer", "generate_solutions.compare", FILL, config),
+        *answers.judge(context, "judge_answers", "fill_majority_answer", config),
+    ]
+    if config.tir:
+        found += _with_code(config, context)
+    solved = found[-1].name if config.tir else "generate_solutions"
+    found.append(answers.join("judge_answers.solutions", "judge_answers.verdicts", [solved]))
+    found += new_summaries(context, found[-1].name, summary_settings(config))
+    to = TracesTo(trace_of, PROMPT, variables_of)
+    if config.tir:
+        to = TracesTo(
+            functools.partial(trace_of, code_format=config.written_as()),
+            tir.PROMPT,
+            functools.partial(tir.variables_of_trace, config.code_format),
+        )
+    return [*found, *training_data(config, context, {found[-1].name: to})]
+
+
+def _with_code(config: OpenMathReasoningConfig, context: Context) -> Iterator[Stage]:
+    """The stages that keep correct solutions that use Python well."""
+    name, written_as = "postprocess_tir_generations", config.written_as()
+    filters = TirFilters(**config.model_dump(include=set(TirFilters.model_fields)))
+    yield Stage(
+        name=f"{name}.correct",
+        transform=KeepCorrect(f"{name}.correct"),
+        row_type=Solution,
+        settings={},
+        inputs=("judge_answers.verdicts", "generate_solutions"),
+        one_per=("generate_solutions",),
+    )
+    yield Stage(
+        name=name,
+        transform=FilterTir(name, CODE_FORMATS[written_as], filters),
+        row_type=Solution,
+        settings={"code_format": written_as, **filters.model_dump()},
+        inputs=(f"{name}.correct",),
+    )
+    if config.judge_fragments:
+        settings = InsightSettings(**config.model_dump(include=set(InsightSettings.model_fields)))
+        yield from judged_fragments(context, settings, "extract_python_fragments", name, written_as)
+
+
+OPENMATHREASONING_SOLUTIONS = Recipe(
+    name="openmathreasoning-solutions",
+    summary="solve math problems, plain or with Python, judge, summarise anew",
+    config=OpenMathReasoningConfig,
+    stages=stages,
+    modes=MODES,
+    citation="The method is NVIDIA's, published with OpenMathReasoning (arXiv:2504.16891).",
+)
