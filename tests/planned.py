@@ -296,6 +296,13 @@ def python_answer(numbers: Sequence[int]) -> int:
     return sum(numbers) + (1 + len(numbers)) * int(generator("tir/solution")._OFFSET)
 
 
+def unfit(verdict: str) -> str:
+    """The reason for which the filters drop a solution with this verdict, or ""."""
+    if verdict in ("unjudged", "no_expected_answer"):
+        return "unlabeled"
+    return "" if verdict == "correct" else "incorrect"
+
+
 def unlike(traces: Iterable[tuple[str, Any]]) -> tuple[set[str], set[str]]:
     """The ids of (id, content) that stay, and of those that are the same as one with a smaller."""
     stay: dict[Any, str] = {}

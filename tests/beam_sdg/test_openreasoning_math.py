@@ -60,10 +60,8 @@ def summary_of(sample: Any, rejects: Rejected) -> tuple[str, str] | None:
 def filtered(problem: Solved, sample: Any, text: str) -> str:
     """The reason for which the filters drop a solution, or ""."""
     length = len(thought(problem.text)) + len(text)
-    if sample.verdict in ("unjudged", "no_expected_answer"):
-        return "unlabeled"
-    if sample.verdict != "correct":
-        return "incorrect"
+    if reason := planned.unfit(sample.verdict):
+        return reason
     if problem.action in ("filled", "repaired"):
         vote = problem.majority
         if vote["votes"] < vote["ballots"] * LEAST_SHARE:
