@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from beam_sdg.cli import main
+from beam_sdg.options import parse_flags
+from beam_sdg.recipes.nemotron_math_v2 import NEMOTRON_MATH_V2
+from beam_sdg.recipes.recipe import Context, stages_of
 from tests import planned
 from tests.planned import Judge, Rejected, Solved
 
@@ -132,3 +135,44 @@ def test_stages_one_at_a_time_write_the_same_bytes(tmp_path):
     [filtered] = [stage for stage in stages if stage["stage"] == "filter_problems"]
     assert filtered["rejects"] == {"too_easy": 8 - filtered["rows"]}
     assert 0 < filtered["rows"] < 8
+
+
+def stages_of_flags(*flags: str) -> dict[str, tuple[str, ...]]:
+    """The stages that a command line asks for, with their inputs."""
+    invocation = parse_flags(NEMOTRON_MATH_V2, flags, "nemotron-math-v2")
+    found = stages_of(NEMOTRON_MATH_V2, invocation.config, Context(models=invocation.models))
+    assert len({stage.name for stage in found}) == len(found)
+    return {stage.name: stage.inputs for stage in found}
+
+
+def test_no_problem_is_too_easy_if_none_is_to_be():
+    """Then all efforts are asked about all problems."""
+    made = stages_of_flags("--max_pass_rate=none", "--sandbox=local")
+    assert not [name for name in made if name.startswith("filter")]
+    asked = {name: inputs for name, inputs in made.items() if name.startswith("generate")}
+    assert len(asked) == 6
+    assert set(asked.values()) == {("problems",)}
+
+
+@pytest.mark.parametrize(
+    ("scope", "voters"),
+    [
+        ("effort", {"high": 2, "medium": 2, "low": 2}),
+        ("all", {"all": 6}),
+        ("set", dict.fromkeys(
+            ("high", "high_python", "medium", "medium_python", "low", "low_python"), 1
+        )),
+    ],
+)  # fmt: skip
+def test_who_votes_together_is_an_option(scope, voters):
+    """The solutions that are compared together are those that vote together."""
+    made = stages_of_flags(f"--vote_scope={scope}", "--sandbox=local")
+    compared = {
+        name.removeprefix("compare_answers_"): len(inputs)
+        for name, inputs in made.items()
+        if name.startswith("compare_answers_")
+    }
+    assert compared == voters
+    assert {"filter_problems", "filter_solutions_low"} - made.keys() == (
+        {"filter_problems"} if scope == "all" else set()
+    )
