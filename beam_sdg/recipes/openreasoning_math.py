@@ -61,6 +61,16 @@ class OpenReasoningMathConfig(AnsweredProblemsConfig, AnswersConfig, SummarySett
         None, gt=0, le=1, description="drop problems of which this share is correct, or more"
     )
 
+    @pydantic.model_validator(mode="after")
+    def _holds_a_rate(self) -> "OpenReasoningMathConfig":
+        most = self.max_pass_rate
+        if most is not None and self.min_pass_rate >= most:
+            raise ValueError(
+                f"no pass rate is from min_pass_rate {self.min_pass_rate:g} to below max_pass_rate "
+                f"{most:g}; swap them or drop one"
+            )
+        return self
+
     def expected_rows(self) -> int:
         return self.num_records * self.samples
 

@@ -74,6 +74,12 @@ class SftConfig(RecipeConfig, SftFilters):
             )
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _has_outputs(self) -> "SftConfig":
+        if self.rl_manifest and self.buckets:
+            raise ValueError("rows of rl_manifest have no output to put into buckets; drop one")
+        return self
+
     def sft_filters(self) -> SftFilters:
         """Which traces are kept."""
         return SftFilters(**self.model_dump(include=set(SftFilters.model_fields)))

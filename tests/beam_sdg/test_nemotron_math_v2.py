@@ -40,7 +40,7 @@ def solved(problem: dict[str, Any], effort: str) -> Solved:
 
 
 def test_gsm8k_comes_out_as_planned(docker, data, beam_sdg_command, tmp_path):
-    """What each solution of each effort becomes, in which of the six sets it is, and what is not."""
+    """What each solution of each effort becomes, which of the six sets it is in, and which none."""
     output = tmp_path / "out"
     flags = planned.write_problems(data, tmp_path / "in.jsonl", 60, truth)
     done = beam_sdg_command(

@@ -20,6 +20,7 @@ FAULTS = {"malformed": 0.02, "failing": 0.02}
 ENGINE = Rehearsal(**FAULTS)
 SAMPLES, SUMMARIES = 4, 2
 LONGEST_PROBLEM, LONGEST, LEAST_SHARE = 450, 800, 0.6
+BUCKET = 120
 SUMMARY = "math/summary"
 REFUSED = {
     "other_answer": "summary_differs", "no_box": "no_boxed_answer", "tag": "tag_in_summary",
@@ -132,6 +133,78 @@ def test_gsm8k_comes_out_as_planned(data, beam_sdg_command, tmp_path):
         "correct", "incorrect", "unjudged", "no_answer", "no_expected_answer",
     }  # fmt: skip
     assert {row["majority"]["why"] for row in rows.values()} == {"", "tie"}
+
+
+def test_judges_vote_and_problems_are_of_the_right_difficulty(data, tmp_path):
+    """Three votes of which some cannot be read, quorums, and rows drawn into buckets."""
+    output = tmp_path / "out"
+    flags = planned.write_problems(data, tmp_path / "in.jsonl", 60, truth)
+    assert (
+        main([
+            "openreasoning-math", f"--output={output}", *flags, "--samples=5", "--judge_votes=3",
+            "--vote_quorum=3", "--min_verdicts=3", "--min_pass_rate=0.3", "--max_pass_rate=0.9",
+            "--rehearsal=malformed=0.2", "--downsampling_method=fair", "--num_output_samples=30",
+            f"--buckets={BUCKET}", "--exclude_optional_keys",
+        ]) == 0
+    )  # fmt: skip
+    engine = Rehearsal(malformed=0.2)
+    judge, again = Judge("judge_answers", engine, 3), Judge("judge_again", engine, 3)
+    rejects: Rejected = set()
+    rows: dict[str, Any] = {}
+    left: dict[str, tuple[int, str | None]] = {}
+    for problem in planned.stage_rows(output, "problems").values():
+        samples = planned.solutions(problem, range(5), rejects, engine=engine)
+        solved = Solved(problem["id"], problem["text"], problem["expected_answer"], samples)
+        solved.judge(judge)
+        solved.fill(quorum=3, repair=True, min_verdicts=3)
+        solved.judge(again)
+        solved.count()
+        rows |= solved.rows()
+        rate = samples[0].pass_rate if samples else None
+        if rate is not None and not 0.3 <= rate < 0.9:
+            reason = "too_easy" if rate >= 0.9 else "too_hard"
+            rejects |= {("filter_solutions", one.id, 0, reason) for one in samples}
+            continue
+        for one in samples:
+            if reason := planned.unfit(one.verdict):
+                rejects.add(("prepare_for_sft", one.id, 0, reason))
+        correct = [(one.id, one.text) for one in samples if one.verdict == "correct"]
+        stay, same = planned.unlike(correct)
+        rejects |= {("prepare_for_sft", of, 0, "duplicate_solution") for of in same}
+        left |= {of: (len(stay), solved.expected) for of in stay}
+
+    judged = planned.stage_rows(output, "judge_again.solutions")
+    assert {of: planned.told(row) for of, row in judged.items()} == rows
+    assert planned.rejected(output) == rejects | judge.rejects | again.rejects
+    short, long = (planned.dataset_rows(output, f"train_{name}") for name in (
+        f"up_to_{BUCKET}", f"over_{BUCKET}"
+    ))  # fmt: skip
+    drawn = short | long
+    assert all(len(row["output"]) <= BUCKET for row in short.values())
+    assert all(len(row["output"]) > BUCKET for row in long.values())
+    assert len(drawn) == len(short) + len(long) == 30 < len(left)
+    assert [*next(iter(drawn.values()))] == ["expected_answer", "input", "output", "id"]
+    assert {of: left[of][1] for of in drawn} == {
+        of: row["expected_answer"] for of, row in drawn.items()
+    }
+    taken = Counter(of.split("-")[0] for of in drawn)
+    most = max(taken.values())
+    assert all(taken[of.split("-")[0]] >= min(count, most - 1) for of, (count, _) in left.items())
+    # Nothing above is true for want of a case.
+    assert short and long
+    assert {"too_few_verdicts", "repaired"} <= {row["action"] for row in rows.values()}
+    assert "below_quorum" in {row["majority"]["why"] for row in rows.values()}
+    assert {"too_easy", "too_hard"} <= {reason for _, _, _, reason in rejects}
+    assert {1, 2, 3} <= {row["judge_calls"] for row in rows.values()}
+
+
+def test_a_range_without_a_pass_rate_is_refused(tmp_path, capsys):
+    """In one line, before anything is read."""
+    rates = ("--min_pass_rate=0.9", "--max_pass_rate=0.5")
+    assert main(["openreasoning-math", f"--output={tmp_path / 'out'}", *rates]) == 2
+    said = capsys.readouterr().err
+    assert "no pass rate is from min_pass_rate 0.9 to below max_pass_rate 0.5; swap them" in said
+    assert said.count("\n") == 1
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import apache_beam as beam
 from transforms.grouping import Group
 from transforms.outcome import Outcome
 from transforms.ranking import pack, unpack
-from transforms.records import Reject
+from transforms.records import Reject, RlExample
 from transforms.seeding import digest
 
 BUCKETS = 1024
@@ -24,7 +24,8 @@ _HASH_BYTES = 16
 class Downsample(beam.PTransform):
     """Keep so many rows.
 
-    In:   records with a unique `id` and a `problem_id`: `Trace` or `SftExample`.
+    In:   records with a unique `id` and a `problem_id`: `Trace` or `SftExample`; or `RlExample`,
+          whose id is that of its problem.
     Out:  `rows`, `num_output_samples` of them, or all if there are no more; `rejects`, empty: rows
           that are not drawn have no fault, and are counted as not sampled.
     Cost: one shuffle, of `fair` two; a problem's rows in memory, and a 1024th of those that are
@@ -102,7 +103,8 @@ def _by_hash(record: Any, seed: int) -> tuple[int, bytes]:
 
 
 def _by_problem(record: Any, seed: int) -> tuple[str, bytes]:
-    return record.problem_id, bytes.fromhex(digest(seed, record.id)) + pack(record)
+    problem = record.id if isinstance(record, RlExample) else record.problem_id
+    return problem, bytes.fromhex(digest(seed, record.id)) + pack(record)
 
 
 def _in_turns(grouped: tuple[str, Iterable[bytes]], seed: int) -> Iterator[tuple[int, bytes]]:
