@@ -109,7 +109,7 @@ def _loaded(model: str, revision: str) -> Any:
     text = model_file(model, revision, _FILE, "the tokenizer")
     if text is None:
         raise InputError(
-            f"{model} has no {_FILE}; name a model that has, or save it with save_pretrained"
+            f"{model} has no tokenizer.json; name a model that has, or save it with save_pretrained"
         )
     try:
         return tokenizers.Tokenizer.from_str(text)

@@ -124,8 +124,8 @@ class RenderTraces(beam.PTransform):
     """Make rows of training data of traces.
 
     In:   `Trace` records.
-    Out:  `rows`, an `SftExample` of each under its id; `rejects`, those of which the template makes
-          no row: `template_refuses`, `template_rewrites_prompt`, `template_drops_reasoning`,
+    Out:  `rows`, an `SftExample` of each under its id; `rejects`, traces of which the template
+          makes no row: `template_refuses`, `template_rewrites_prompt`, `template_drops_reasoning`,
           `template_drops_solution`, `no_place_for_reasoning`; and `unknown_code_format`.
     Cost: no shuffle; two renderings of the template.
     Once: a pure function of each trace.
@@ -184,7 +184,7 @@ def example_of(trace: Trace, stage: str, sft_format: SftFormat) -> SftExample | 
 
 
 def with_think_tags(trace: Trace) -> str:
-    """A generation behind its reasoning, where that was kept apart; or what there is of it."""
+    """A generation behind reasoning that was kept apart; what is cut off there ends there."""
     if not trace.reasoning_content:
         return trace.generation
     begun = f"{THINK}\n{trace.reasoning_content.strip()}"
