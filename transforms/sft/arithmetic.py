@@ -40,6 +40,8 @@ def incorrect_arithmetic(text: str) -> str | None:
 def _chains(text: str) -> Iterator[list[str]]:
     """The sides of each chain; a run may begin or end with a sign, as in `x = 2 + 2 = 4`."""
     for found in _RUN.finditer(text):
+        if "=" not in found[0]:
+            continue
         run = _POINT.sub("", found[0]).rstrip(" ,.")
         sides = [side.strip() for side in run.split("=")]
         if len(sides) < 2 or len(run) > _LONGEST:
