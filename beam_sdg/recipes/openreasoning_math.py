@@ -17,7 +17,7 @@ from beam_sdg.recipes.solving import PROMPT, solutions
 from beam_sdg.recipes.summaries import SummarySettings, new_summaries, summary_settings
 from beam_sdg.runs import Stage
 from transforms.repairing import REPAIR
-from transforms.sft.filters import SftFilters
+from transforms.sft.options import SftFilters
 from transforms.sft.render import variables_of
 from transforms.sft.traces import trace_of
 

@@ -16,8 +16,8 @@ from beam_sdg.runs import Stage
 from transforms.chat_template import ChatTemplate
 from transforms.records import RlExample, SftExample, SftShortExample, Trace
 from transforms.sft.downsample import Downsample
-from transforms.sft.filters import SftFilters
 from transforms.sft.lengths import BucketByLength, Lengths
+from transforms.sft.options import SftFilters
 from transforms.sft.prepare import PrepareForSft
 from transforms.sft.render import SftFormat, Variables
 from transforms.sft.rl_manifest import PrepareForRl
