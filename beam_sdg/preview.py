@@ -148,11 +148,12 @@ def _plan(
     for title in ("stage", "model", "calls", "tokens in", "tokens out", "cost"):
         left = title in ("stage", "model")
         table.add_column(
-            title, justify="left" if left else "right", no_wrap=title == "stage", overflow="fold"
+            title, justify="left" if left else "right", no_wrap=title != "model", overflow="fold"
         )
     for stage in launch.run.stages:
         if stage.ask is None:
-            table.add_row(stage.name)
+            if "." not in stage.name:  # a step is not worth a line
+                table.add_row(stage.name)
             continue
         models = launch.models[stage.name]
         calls, is_known = coming[stage.name]
