@@ -28,7 +28,6 @@ from transforms.records import (
     Reject,
     Solution,
     lineage,
-    sample_id,
 )
 from transforms.symbolic import equal_formulas
 
@@ -254,7 +253,7 @@ def undecided_pairs(problem_id: str, judgements: Iterable[Judgement]) -> Iterato
     """The pairs that a problem's judgements leave to a judge, each once."""
     distinct = {_answers(one): one.problem for one in judgements if one.verdict == UNDECIDED}
     for number, (answers, problem) in enumerate(sorted(distinct.items())):
-        yield AnswerPair(sample_id(problem_id, number), problem, *answers)
+        yield AnswerPair(f"{problem_id}-pair{number}", problem, *answers)
 
 
 def settled(problem_id: str, parts: Iterable[Judgement | AnswerVote]) -> Iterator[Judgement]:
@@ -275,7 +274,13 @@ def settled(problem_id: str, parts: Iterable[Judgement | AnswerVote]) -> Iterato
         balance = sum(1 if vote.is_same else -1 for vote in cast)
         verdict = CORRECT if balance > 0 else INCORRECT if balance else UNJUDGED
         by = JUDGE if balance else ""
-        yield dataclasses.replace(judgement, verdict=verdict, judged_by=by, judge_calls=calls)
+        yield dataclasses.replace(
+            judgement,
+            verdict=verdict,
+            judged_by=by,
+            judge_calls=calls,
+            vote_ids=(*judgement.vote_ids, *(vote.id for vote in cast)),
+        )
 
 
 def judged_solutions(

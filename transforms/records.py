@@ -239,7 +239,8 @@ class Judgement:
     has none; `no_expected_answer`, where there is nothing to compare with; `undecided`, where no
     equality says that they are the same and no judge was asked yet; `unjudged`, where the judge's
     votes cannot be read or are a tie. `judged_by` is `equality` or `judge`, and "" where neither
-    decided; `judge_calls` are those of the judge's votes. `agreed` is there after a vote.
+    decided; `judge_calls` and `vote_ids` are those of the judge's votes. `agreed` is there after a
+    vote.
     """
 
     id: str
@@ -250,6 +251,7 @@ class Judgement:
     verdict: str
     judged_by: str = ""
     judge_calls: tuple[Call, ...] = ()
+    vote_ids: tuple[str, ...] = ()
     agreed: AgreedAnswer | None = None
 
 
@@ -257,7 +259,7 @@ class Judgement:
 class AnswerPair:
     """An expected answer and a predicted one of the same problem, which no equality settles.
 
-    `id` is that of the problem and a number, from 0 among the problem's undecided predictions.
+    `id` is that of the problem and `pair0`, `pair1` and so on.
     """
 
     id: str
