@@ -70,6 +70,7 @@ class Launch:
         context = Context(
             models=invocation.models,
             stage_settings=invocation.stage_settings,
+            of_mode=invocation.of_mode,
             store=f"{work_dir}/store",
             seed=settings.seed,
             prompt_folders=((settings.prompts,) if settings.prompts else ()) + own,

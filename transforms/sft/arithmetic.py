@@ -16,10 +16,13 @@ _LONGEST = 200
 _RUN = re.compile(r"(?:[\d.,+*/×÷·−()= -]|\\(?:times|cdot|div)(?![a-zA-Z]))+")
 _POINT = re.compile(r"\A[ ,]*(?:\.(?!\d)[ ,]*)*")  # of the sentence before; .5 is a number
 _BEFORE = re.compile(
-    r"(?:\A|[\n$;:]|\\[(\[]|\b(?!(?:of|by|times|plus|minus)\b)[a-z]{2,})[*]*\Z", re.IGNORECASE
+    r"(?:\A|[\n$;:]|\\[(\[]|(?<!\\)\b(?:so|then|and|thus|hence|therefore|that|have|has|gets?"
+    r"|gives|is|are|calculate|compute))[*]*\Z",
+    re.IGNORECASE,
 )
-_NO_UNIT = r"(?!(?:mod|times|divided|plus|minus|squared|cubed)\b)"
-_AFTER = re.compile(rf"[*]*(?:\Z|[\n$;]|\\[)\]]|{_NO_UNIT}[a-z]{{2,}})", re.IGNORECASE)
+_AFTER = re.compile(
+    r"[*]*(?:\Z|[\n$;]|\\[)\]]|(?:and|so|then|which|thus|hence|therefore)\b)", re.IGNORECASE
+)
 _SPELLINGS = {"×": "*", "·": "*", "÷": "/", "−": "-", r"\times": "*", r"\cdot": "*", r"\div": "/"}
 _OPERATORS: dict[type, Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add,

@@ -17,7 +17,7 @@ from transforms.sft import patterns
 from transforms.sft.arithmetic import incorrect_arithmetic
 from transforms.sft.lengths import CHARACTERS, Lengths
 from transforms.sft.options import SftFilters as SftFilters
-from transforms.sft.parsed import THOUGHT, ParsedTrace
+from transforms.sft.parsed import THOUGHT, ParsedTrace, reasoning_ends
 from transforms.sft.trimming import outer_boxes, with_code_execution_counts, without_prefix
 from transforms.sft.trimming import without_what_follows as without_rest
 
@@ -147,7 +147,7 @@ def lacks_reasoning(parsed: ParsedTrace, filters: SftFilters, lengths: Lengths) 
     """There is no reasoning in it, or it does not end."""
     if not filters.remove_no_think_tags or parsed.trace.reasoning_content.strip():
         return None
-    return None if THOUGHT in parsed.trace.generation else f"there is no {THOUGHT}"
+    return None if reasoning_ends(parsed.trace.generation) else f"there is no {THOUGHT}"
 
 
 def verifies_by_code(parsed: ParsedTrace, filters: SftFilters, lengths: Lengths) -> str | None:
