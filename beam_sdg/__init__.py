@@ -22,39 +22,73 @@ from transforms.errors import (
     SdgError,
     UsageError,
 )
+from transforms.judging import ApplyVerdicts, CompareAnswers, JoinVerdicts, SelectUndecided
+from transforms.majority import MajorityVote
 from transforms.outcome import Outcome
 from transforms.reading import Choice, Fault, Grammar, Pattern, Structured, Text
-from transforms.records import Answered, Call, Pair, Problem, Reject
+from transforms.records import (
+    Answered,
+    Call,
+    JudgedSolution,
+    Judgement,
+    Pair,
+    Problem,
+    Reject,
+    SftExample,
+    Solution,
+    Trace,
+)
+from transforms.repairing import FillMajorityAnswer
+from transforms.sft.filters import FilterTraces
+from transforms.sft.options import SftFilters
+from transforms.sft.prepare import PrepareForSft
+from transforms.sft.render import RenderTraces, SftFormat
 
 __all__ = [
     "Answered",
+    "ApplyVerdicts",
     "Ask",
     "AskInTurn",
     "Call",
     "Choice",
+    "CompareAnswers",
     "Context",
     "Endpoint",
     "EngineDown",
     "Fault",
+    "FillMajorityAnswer",
+    "FilterTraces",
     "Grammar",
     "InputError",
+    "JoinVerdicts",
+    "JudgedSolution",
+    "Judgement",
+    "MajorityVote",
     "Outcome",
     "Pair",
     "Pattern",
+    "PrepareForSft",
     "Problem",
     "Recipe",
     "RecipeConfig",
     "Rehearsal",
     "Reject",
+    "RenderTraces",
     "RowsLost",
     "RunError",
     "SampleCrossJoin",
     "Sampling",
     "SdgError",
+    "SelectUndecided",
+    "SftExample",
+    "SftFilters",
+    "SftFormat",
+    "Solution",
     "Source",
     "Stage",
     "Structured",
     "Text",
+    "Trace",
     "UsageError",
     "Vllm",
     "__version__",

@@ -18,7 +18,7 @@ from beam_sdg.publish import read_manifest
 from beam_sdg.recipes import RECIPES, recipe_of
 from beam_sdg.report import gather, print_report
 from beam_sdg.sandboxes import sandbox
-from beam_sdg.trace import print_way, way_of
+from beam_sdg.trace import print_way, samples_of, way_of
 from beam_sdg.version import __version__
 from prompts import PromptError
 from sandbox import SandboxError
@@ -118,6 +118,9 @@ def _show(arguments: Sequence[str], console: rich.console.Console) -> None:
         if manifest is not None:
             work_dir = str(Path(folder, manifest.store).parent.resolve())
             print_way(console, way_of(manifest, work_dir, arguments[1]), most=None)
+            if samples := samples_of(manifest, work_dir, arguments[1]):
+                console.rule("samples of it, those that came furthest first", align="left")
+                console.print(*samples, sep="\n", markup=False)
             return
     raise _nothing_in(output)
 

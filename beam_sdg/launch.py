@@ -70,6 +70,7 @@ class Launch:
         context = Context(
             models=invocation.models,
             stage_settings=invocation.stage_settings,
+            of_mode=invocation.of_mode,
             store=f"{work_dir}/store",
             seed=settings.seed,
             prompt_folders=((settings.prompts,) if settings.prompts else ()) + own,
@@ -85,7 +86,7 @@ class Launch:
         if not any(isinstance(stage.engine, Vllm | Endpoint) for stage in run.stages):
             invocation.models.require_a_model()
         known = [stage.name for stage in run.stages]
-        only = tuple(name for asked in settings.stages for name in _meant(asked, known))
+        only = tuple(name for asked in settings.stages for name in meant(asked, known))
         return cls(invocation, context, run, output, only)
 
     @property
@@ -278,7 +279,7 @@ def _require_prompts(folder: str, own: tuple[str, ...]) -> None:
         raise UsageError(f"--prompts {folder} holds no prompt; name files as in prompts/")
 
 
-def _meant(name: str, known: Collection[str]) -> list[str]:
+def meant(name: str, known: Collection[str]) -> list[str]:
     """The stage of that name and its steps; where there is none, those whose names begin with it.
 
     Raises:

@@ -58,7 +58,8 @@ class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
 class Invocation:
     """A command line, understood: what to run, with which settings.
 
-    `stage_settings` are those that `--set STAGE.NAME=VALUE` gives single stages.
+    `stage_settings` are those that `--set STAGE.NAME=VALUE` gives single stages; `of_mode` are the
+    stages of which only the mode speaks.
     """
 
     recipe: Recipe
@@ -67,6 +68,7 @@ class Invocation:
     config: RecipeConfig
     stage_settings: Mapping[str, Mapping[str, Any]]
     beam: PipelineOptions
+    of_mode: frozenset[str] = frozenset()
 
 
 class Parser(argparse.ArgumentParser):
@@ -124,6 +126,7 @@ def parse_flags(recipe: Recipe, argv: Sequence[str], prog: str) -> Invocation:
         config=validated(recipe.config, given[recipe.config]),
         stage_settings=stage_settings,
         beam=options,
+        of_mode=frozenset(stage_settings) - {path.partition(".")[0] for path in mode.set},
     )
 
 

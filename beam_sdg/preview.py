@@ -23,7 +23,7 @@ from beam_sdg.publish import write_manifest
 from beam_sdg.python_flags import PythonConfig
 from beam_sdg.runs import Stage, StageManifest
 from beam_sdg.shards import column_values
-from beam_sdg.trace import SHOWN_CHARACTERS, print_way, way_of
+from beam_sdg.trace import SHOWN_CHARACTERS, print_way, samples_of, way_of
 from transforms.engines.store import AnswerStore
 from transforms.errors import UsageError
 
@@ -52,7 +52,10 @@ def preview(
     ids = _ids(launch)
     for number, row_id in enumerate(ids, start=1):
         console.rule(f"row {number} of {len(ids)}: {row_id}")
-        way = way_of(manifest, work_dir, row_id)
+        samples = samples_of(manifest, work_dir, row_id)
+        if samples:
+            console.print(f"{len(samples)} samples, of which {samples[0]} came furthest:")
+        way = way_of(manifest, work_dir, samples[0] if samples else row_id)
         print_way(console, [station for station in way if station.turns], SHOWN_CHARACTERS)
     console.rule()
     shown = launch.output if not invocation.run.work_dir else work_dir
@@ -148,11 +151,12 @@ def _plan(
     for title in ("stage", "model", "calls", "tokens in", "tokens out", "cost"):
         left = title in ("stage", "model")
         table.add_column(
-            title, justify="left" if left else "right", no_wrap=title == "stage", overflow="fold"
+            title, justify="left" if left else "right", no_wrap=title != "model", overflow="fold"
         )
     for stage in launch.run.stages:
         if stage.ask is None:
-            table.add_row(stage.name)
+            if "." not in stage.name:  # a step is not worth a line
+                table.add_row(stage.name)
             continue
         models = launch.models[stage.name]
         calls, is_known = coming[stage.name]

@@ -198,7 +198,7 @@ def _splits(shards: Iterable[str], row_type: type) -> list[str]:
     for split in found:
         if not _NAME.fullmatch(split):
             raise RunError(
-                f"a row has the split {split!r}, which `datasets` cannot load; the recipe must "
+                f"a row has the split {split!r}, which datasets cannot load; the recipe must "
                 "name splits with letters, digits and underscores, and none all"
             )
     return found or [""]

@@ -1,13 +1,11 @@
 """The flags of recipes that let a model call Python: how it calls, and where code runs."""
 
-import dataclasses
-import functools
 from typing import Any, Literal, TypeVar
 
 import pydantic
 
 from beam_sdg.models import ModelSettings, validated
-from beam_sdg.recipes.recipe import RecipeConfig
+from beam_sdg.template_flags import TemplateConfig
 from sandbox import DockerSandbox, LocalSandbox, SandboxSettings
 from transforms.chat_template import ChatTemplate
 from transforms.engines.completions import TOOL_CALLS
@@ -22,7 +20,7 @@ _DOCKER_ONLY = (
 )
 
 
-class PythonConfig(RecipeConfig):
+class PythonConfig(TemplateConfig):
     """Base of the configurations of recipes that solve with Python."""
 
     code_format: str = pydantic.Field(
@@ -51,11 +49,6 @@ class PythonConfig(RecipeConfig):
     tokenizer: str = pydantic.Field(
         "",
         description="folder or hub name whose chat template makes the prompt (default: the model)",
-    )
-    today: str = pydantic.Field(
-        "",
-        pattern=r"^(\d{4}-\d{2}-\d{2})?$",
-        description="the date, as 2025-08-31, for chat templates that write one",
     )
     sandbox: Literal["docker", "local"] = pydantic.Field(
         "docker", description="where code runs; local is without any isolation, for development"
@@ -144,20 +137,7 @@ class PythonConfig(RecipeConfig):
         name = self.tokenizer or models.model
         if not name or self.code_format == TOOL_CALLS or models.api == "text":
             return None
-        template = _template_of(name, "" if self.tokenizer else models.revision)
-        if not template.reads_the_date:
-            return template
-        if not self.today:
-            raise UsageError(
-                f"--today is missing: the chat template of {name} writes a date, and one that "
-                "changes would make all answers of yesterday void; pass one, such as 2025-08-31"
-            )
-        return dataclasses.replace(template, today=self.today)
-
-
-@functools.lru_cache(maxsize=16)
-def _template_of(name: str, revision: str) -> ChatTemplate:
-    return ChatTemplate.of_model(name, revision)
+        return self.template_of(name, "" if self.tokenizer else models.revision)
 
 
 def _range(text: str) -> int | tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from transforms.errors import InputError
 from transforms.records import lineage
 
 SHOWN_CHARACTERS = 1500
+_CALLS = ("call", "calls", "judge_calls")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,7 @@ def way_of(manifest: RunManifest, work_dir: str, row_id: str) -> list[Station]:
     """The stations of a row, in the order of the stages.
 
     `row_id` is the id of a row, of a reject or of a problem; ids that a row holds, such as those of
-    the problems it was made from, are followed to their sources.
+    the problems it was made from and of the votes on it, are followed to their sources.
 
     Raises:
         InputError: no stage has a row of this id.
@@ -57,6 +59,18 @@ def way_of(manifest: RunManifest, work_dir: str, row_id: str) -> list[Station]:
         for stage, (rows, rejects) in found.items()
         if rows or rejects
     ]
+
+
+def samples_of(manifest: RunManifest, work_dir: str, row_id: str) -> list[str]:
+    """The ids of the samples of a row, those that came furthest first."""
+    furthest: dict[str, int] = {}
+    of_row = re.compile(rf"{re.escape(row_id)}-\d+")
+    for number, stage in enumerate(manifest.stages):
+        for kind in ("rows", "rejects"):
+            for path in _shards(f"{_folder(stage, work_dir)}/{kind}", {row_id}):
+                ids = pq.read_table(path, columns=["id"]).column(0).to_pylist()
+                furthest.update({one: number for one in ids if of_row.fullmatch(one)})
+    return sorted(furthest, key=lambda one: (-furthest[one], one))
 
 
 def print_way(console: rich.console.Console, way: Sequence[Station], most: int | None) -> None:
@@ -82,27 +96,36 @@ def print_way(console: rich.console.Console, way: Sequence[Station], most: int |
 
 
 def _found(stage: StageManifest, work_dir: str, ids: set[str]) -> tuple[list[Any], list[Any]]:
-    folder = f"{work_dir}/stages/{stage.stage}/{stage.fingerprint}"
+    folder = _folder(stage, work_dir)
     rows, rejects = (list(_with_ids(f"{folder}/{kind}", ids)) for kind in ("rows", "rejects"))
     return rows, rejects
 
 
+def _folder(stage: StageManifest, work_dir: str) -> str:
+    return f"{work_dir}/stages/{stage.stage}/{stage.fingerprint}"
+
+
 def _with_ids(prefix: str, ids: set[str]) -> Iterator[dict[str, Any]]:
-    """The rows of these ids, of which each is in one shard."""
+    for path in _shards(prefix, ids):
+        yield from pq.read_table(path, filters=[("id", "in", sorted(ids))]).to_pylist()
+
+
+def _shards(prefix: str, ids: set[str]) -> Iterator[str]:
+    """The files that rows of these ids are in; each is in one."""
     first = next(Path(prefix).parent.glob(f"{Path(prefix).name}-*.parquet"), None)
     if first is None:
         raise InputError(f"{prefix}-….parquet is missing; run the same command again")
     num_shards = int(first.stem.rpartition("-")[2])
     for shard in sorted({shard_of(name, num_shards) for name in ids}):
-        path = shard_path(prefix, shard, num_shards)
-        yield from pq.read_table(path, filters=[("id", "in", sorted(ids))]).to_pylist()
+        yield shard_path(prefix, shard, num_shards)
 
 
 def _ids(value: Any) -> Iterator[str]:
-    """All that stands under the name `id` within a row."""
+    """All that stands under the names `id` and `vote_ids` within a row."""
     if isinstance(value, dict):
         if isinstance(value.get("id"), str):
             yield value["id"]
+        yield from value.get("vote_ids") or ()
         for item in value.values():
             yield from _ids(item)
 
@@ -151,7 +174,7 @@ def _without_calls(value: Any) -> Any:
     """A row without its calls, whose turns are shown in full."""
     if not isinstance(value, dict):
         return value
-    return {name: _without_calls(item) for name, item in value.items() if name != "calls"}
+    return {name: _without_calls(item) for name, item in value.items() if name not in _CALLS}
 
 
 def _shown(value: Any) -> str:

@@ -16,8 +16,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_sdg.columns import columns_of
 from beam_sdg.formats import FileFormat
-from beam_sdg.publish import RunManifest, data_schema, publish, write_manifest
-from beam_sdg.report import gather, write_report
+from beam_sdg.publish import CARD, RunManifest, data_schema, publish, write_manifest
+from beam_sdg.report import gather
+from beam_sdg.report.card import card
 from beam_sdg.runs import Run, Stage
 from transforms.codec import to_row
 from transforms.outcome import SourceOutcome
@@ -106,7 +107,7 @@ def published(
     num_shards: int = 2,
     rejects: Sequence[Reject] = (),
 ) -> tuple[RunManifest, Path]:
-    """Publish rows and rejects, with card and reports; the manifest and the output folder."""
+    """Publish rows and rejects, with manifest and card; the manifest and the output folder."""
     row_type = type(rows[0]) if rows else Example
     stage = Stage("rows", Rows(rows, rejects), row_type, {"rows": [to_row(row) for row in rows]})
     options = PipelineOptions(["--runner=FnApiRunner"])
@@ -118,6 +119,6 @@ def published(
         store="work/store", versions={"beam_sdg": "0.1.0"}, stages=stages, format=format,
         files=publish(run, stages, str(output), format), columns=columns_of(data_schema(row_type)),
     )  # fmt: skip
-    write_report(gather(manifest, str(output)), str(output))
+    (output / CARD).write_text(card(gather(manifest, str(output))))
     write_manifest(manifest, str(output))
     return manifest, output

@@ -1,9 +1,10 @@
 """Ten steps of training on a published dataset: a plain loop, as small as it can be.
 
-python -m tests.train MODEL DATASET messages|strings
+python -m tests.train MODEL DATASET
 
-MODEL is a folder whose configuration, tokenizer and template are used; the weights are random. Prints
-as JSON the loss before each step, always of the same rows, and the text that each row is trained on.
+MODEL is a folder whose configuration, tokenizer and template are used; the weights are random.
+Prints as JSON, of training on messages and on strings: the loss before each step, always of the
+same rows, and the text that is learnt.
 """
 
 import json
@@ -51,15 +52,10 @@ def mask_of(tokens: torch.Tensor, pairs: list[list[list[int]]]) -> torch.Tensor:
     return (torch.arange(tokens.shape[1]) < lengths[:, None]).long()
 
 
-def train(folder: str, dataset: str, form: str) -> dict[str, list]:
-    """The losses of ten steps, and the texts."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    loaded = datasets.load_dataset(dataset)
-    rows = [row for split in loaded.values() for row in split.take(ROWS_PER_SPLIT)]
-    texts = [prompt_and_answer(row, form, tokenizer) for row in rows]
-    batch = batch_of(texts, tokenizer)
+def train(config: Any, batch: dict[str, torch.Tensor]) -> list[float]:
+    """The losses of ten steps with a new model."""
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+    model = AutoModelForCausalLM.from_config(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
     for _ in range(STEPS):
@@ -68,8 +64,20 @@ def train(folder: str, dataset: str, form: str) -> dict[str, list]:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return {"losses": losses, "learnt": [answer for _, answer in texts]}
+    return losses
+
+
+def main(folder: str, dataset: str) -> None:
+    config, tokenizer = AutoConfig.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    splits = datasets.load_dataset(dataset).values()
+    rows = [row for split in splits for row in split.take(ROWS_PER_SPLIT)]
+    trained = {}
+    for form in ("messages", "strings"):
+        texts = [prompt_and_answer(row, form, tokenizer) for row in rows]
+        losses = train(config, batch_of(texts, tokenizer))
+        trained[form] = {"losses": losses, "learnt": "".join(answer for _, answer in texts)}
+    json.dump(trained, sys.stdout)
 
 
 if __name__ == "__main__":
-    json.dump(train(*sys.argv[1:]), sys.stdout)
+    main(*sys.argv[1:])

@@ -142,6 +142,7 @@ _NUMBER = re.compile(
     rf"|({_DIGITS})?\ ?{_FRAC}|({_DIGITS})\ ({_DIGITS})/({_DIGITS}))"
 )
 _NAMED = re.compile(r"([A-Za-z]|\\[a-z]+)=(?=[^=]*\Z)")
+_BASED = re.compile(r"([0-9][0-9A-Fa-f]*) ?_ ?\{? ?\(?([0-9]+)\)? ?\}?")
 _CHOICE = re.compile(r"\(([A-Ja-hj])\)|([A-Ja-hj])[).:]?")
 
 # A point or an interval; any other list is a set, whose order says nothing.
@@ -200,6 +201,8 @@ def _form(answer: str) -> Form:
     text = _spelt(answer)
     if choice := _CHOICE.fullmatch(text):
         return Form(Kind.CHOICE, (choice[1] or choice[2]).upper())
+    if based := _BASED.fullmatch(text):  # which math-verify would take for its digits alone
+        return Form(Kind.WORDS, f"{based[1].lower()}_{based[2]}")
     if _ONLY_WORDS.fullmatch(text) and not text.startswith("\\"):
         return Form(Kind.WORDS, text.casefold())
     value, unit = _without_unit(text)

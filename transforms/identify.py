@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 
+from transforms.answers import has_answer
 from transforms.codec import to_json
 from transforms.grouping import Group
 from transforms.outcome import Outcome, SplitRejects
@@ -69,7 +70,7 @@ def _numbered(
     equals: tuple[str, Iterable[Problem]], stage: str, deduplicate: bool
 ) -> Iterator[Problem | Reject]:
     text_digest, problems = equals
-    for number, problem in enumerate(sorted(problems, key=dataclasses.astuple)):
+    for number, problem in enumerate(sorted(problems, key=_order)):
         identified = dataclasses.replace(problem, id=digest("problem", text_digest, number))
         if number and deduplicate:
             detail = f"the same text as occurrence 1 of {number + 1}"
@@ -77,6 +78,12 @@ def _numbered(
             yield Reject(stage, "duplicate", detail, identified.id, row, reply="")
         else:
             yield identified
+
+
+def _order(problem: Problem) -> tuple[bool, tuple[str, ...]]:
+    """Of equal texts, those that come with an answer go first."""
+    fields = tuple(value or "" for value in dataclasses.astuple(problem))
+    return not has_answer(problem.expected_answer), fields
 
 
 def _taken(ranked: tuple[int, bytes], max_records: int) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ Verdicts carry no text of solutions: they are short, however long a solution is.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -17,7 +17,7 @@ from transforms.codec import to_json
 from transforms.equality import Equality, same_answer
 from transforms.grouping import Group
 from transforms.outcome import Outcome, SplitRejects, without_rejects
-from transforms.reading import Choice
+from transforms.reading import Labelled
 from transforms.records import (
     Answered,
     AnswerPair,
@@ -28,13 +28,13 @@ from transforms.records import (
     Reject,
     Solution,
     lineage,
-    sample_id,
 )
+from transforms.seeding import digest
 from transforms.symbolic import equal_formulas
 
 PROMPT = "math/judge"
 YES, NO = "yes", "no"
-READER = Choice((YES, NO), reasons=True)
+READER = Labelled((YES, NO), reasons=True, label="judge?ment")
 CORRECT, INCORRECT = "correct", "incorrect"
 NO_ANSWER, NO_EXPECTED_ANSWER = "no_answer", "no_expected_answer"
 UNDECIDED, UNJUDGED = "undecided", "unjudged"
@@ -122,9 +122,14 @@ class JoinVerdicts(beam.PTransform):
     Out:  `rows`, a `JudgedSolution` of each solution; `rejects`, empty.
     Cost: one shuffle of all; the solutions of a problem in memory.
     Once: independent of input order, so retries are harmless.
+
+    Args:
+        asked: how many solutions of each problem were asked for, for the pass rate.
     """
 
     row_by_row = True
+
+    asked: int | None = None
 
     def expand(self, joined: tuple[beam.PCollection, ...]) -> Outcome:
         judgements, *solutions = joined
@@ -132,7 +137,8 @@ class JoinVerdicts(beam.PTransform):
             judgements | "KeyJudgements" >> beam.Map(_by_problem),
             *(one | f"KeySolutions{n}" >> beam.Map(_by_root) for n, one in enumerate(solutions)),
         )
-        rows = keyed | "Join" >> Group() | "Put" >> beam.FlatMapTuple(judged_solutions)
+        put = beam.FlatMapTuple(judged_solutions, self.asked)
+        rows = keyed | "Join" >> Group() | "Put" >> put
         return without_rejects(rows)
 
 
@@ -208,14 +214,17 @@ def vote_of(answered: Answered[AnswerPair, str]) -> AnswerVote:
     return AnswerVote(answered.id, answered.record, answered.value == YES, answered.call)
 
 
-def pass_rate(verdicts: Iterable[str]) -> float | None:
-    """The share of correct ones among verdicts; None where none says correct or not.
+def pass_rate(verdicts: Collection[str], asked: int | None = None) -> float | None:
+    """The share of correct solutions of a problem; None where nobody knows of any.
 
-    A solution without an answer has not solved its problem; of one that could not be judged nobody
-    knows.
+    A solution without an answer has not solved its problem, and neither has a sample of those that
+    were `asked` for that has no verdict at all: it was cut off, or could not be used. Of one that
+    could not be judged nobody knows.
     """
     known = [verdict for verdict in verdicts if verdict in (CORRECT, INCORRECT, NO_ANSWER)]
-    return round(known.count(CORRECT) / len(known), 6) if known else None
+    unknown = len(verdicts) - len(known)
+    total = max(len(known), (asked or 0) - unknown)
+    return round(known.count(CORRECT) / total, 6) if known else None
 
 
 def _kept(
@@ -253,8 +262,9 @@ def _answers(of: Any) -> tuple[str, str]:
 def undecided_pairs(problem_id: str, judgements: Iterable[Judgement]) -> Iterator[AnswerPair]:
     """The pairs that a problem's judgements leave to a judge, each once."""
     distinct = {_answers(one): one.problem for one in judgements if one.verdict == UNDECIDED}
-    for number, (answers, problem) in enumerate(sorted(distinct.items())):
-        yield AnswerPair(sample_id(problem_id, number), problem, *answers)
+    for answers, problem in sorted(distinct.items()):
+        # By content: with more samples, a pair that was judged is the same.
+        yield AnswerPair(f"{problem_id}-pair{digest(*answers)[:16]}", problem, *answers)
 
 
 def settled(problem_id: str, parts: Iterable[Judgement | AnswerVote]) -> Iterator[Judgement]:
@@ -275,11 +285,19 @@ def settled(problem_id: str, parts: Iterable[Judgement | AnswerVote]) -> Iterato
         balance = sum(1 if vote.is_same else -1 for vote in cast)
         verdict = CORRECT if balance > 0 else INCORRECT if balance else UNJUDGED
         by = JUDGE if balance else ""
-        yield dataclasses.replace(judgement, verdict=verdict, judged_by=by, judge_calls=calls)
+        yield dataclasses.replace(
+            judgement,
+            verdict=verdict,
+            judged_by=by,
+            judge_calls=calls,
+            vote_ids=(*judgement.vote_ids, *(vote.id for vote in cast)),
+        )
 
 
 def judged_solutions(
-    problem_id: str, parts: Iterable[Judgement | Solution | InsightfulSolution]
+    problem_id: str,
+    parts: Iterable[Judgement | Solution | InsightfulSolution],
+    asked: int | None = None,
 ) -> Iterator[JudgedSolution]:
     """A problem's solutions with their judgements and its pass rate."""
     judgements: dict[str, Judgement] = {}
@@ -289,7 +307,7 @@ def judged_solutions(
             judgements[part.id] = part
         else:
             solutions.append(part)
-    rate = pass_rate(judgement.verdict for judgement in judgements.values())
+    rate = pass_rate([judgement.verdict for judgement in judgements.values()], asked)
     for solution in solutions:
         judgement = judgements[solution.id]
         yield JudgedSolution(

@@ -31,6 +31,7 @@ class FilterByPassRate(beam.PTransform):
         minimum: the least pass rate; 0 keeps problems that nothing solves.
         maximum: the pass rate that is too much; None keeps those that everything solves.
         samples: the numbers of the samples that count; None is all.
+        asked: how many of them each problem was asked for (`judging.pass_rate`).
 
     Raises:
         ValueError: no pass rate is in the range.
@@ -42,6 +43,7 @@ class FilterByPassRate(beam.PTransform):
     minimum: float = 0.0
     maximum: float | None = None
     samples: range | None = None
+    asked: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.minimum < (2.0 if self.maximum is None else self.maximum):
@@ -72,7 +74,7 @@ class FilterByPassRate(beam.PTransform):
 
     def _fault(self, verdicts: list[str]) -> tuple[str, str]:
         """(reason, detail) of a problem with these verdicts; ("", "") where it is kept."""
-        rate = pass_rate(verdicts)
+        rate = pass_rate(verdicts, self.asked)
         if rate is not None and rate < self.minimum:
             return "too_hard", f"{rate:g} of its solutions are correct, not {self.minimum:g}"
         if rate is not None and self.maximum is not None and rate >= self.maximum:

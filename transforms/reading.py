@@ -132,6 +132,30 @@ class Choice:
 
 
 @dataclasses.dataclass(frozen=True)
+class Labelled(Choice):
+    """An answer that is one of a few words, behind a label such as `Judgement:`.
+
+    The first word behind the last label counts, whatever follows it; without a label, as `Choice`.
+
+    Args:
+        label: a regular expression, of which case does not count.
+    """
+
+    label: str = ""
+
+    def read(self, text: str) -> str | Fault:
+        """As `Choice`."""
+        answer = _answer(well_formed(text))
+        words = {_bare(option): option for option in self.options}
+        found = re.findall(
+            rf"\b{self.label}\W*?:\W*(?:boxed\W*)?({'|'.join(map(re.escape, words))})\b",
+            answer if isinstance(answer, str) else "",
+            re.IGNORECASE,
+        )
+        return words[_bare(found[-1])] if found else super().read(text)
+
+
+@dataclasses.dataclass(frozen=True)
 class Pattern:
     """An answer that a regular expression matches whole, or else its last line.
 

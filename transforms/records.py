@@ -239,7 +239,8 @@ class Judgement:
     has none; `no_expected_answer`, where there is nothing to compare with; `undecided`, where no
     equality says that they are the same and no judge was asked yet; `unjudged`, where the judge's
     votes cannot be read or are a tie. `judged_by` is `equality` or `judge`, and "" where neither
-    decided; `judge_calls` are those of the judge's votes. `agreed` is there after a vote.
+    decided; `judge_calls` and `vote_ids` are those of the judge's votes. `agreed` is there after a
+    vote.
     """
 
     id: str
@@ -250,6 +251,7 @@ class Judgement:
     verdict: str
     judged_by: str = ""
     judge_calls: tuple[Call, ...] = ()
+    vote_ids: tuple[str, ...] = ()
     agreed: AgreedAnswer | None = None
 
 
@@ -257,7 +259,7 @@ class Judgement:
 class AnswerPair:
     """An expected answer and a predicted one of the same problem, which no equality settles.
 
-    `id` is that of the problem and a number, from 0 among the problem's undecided predictions.
+    `id` is that of the problem and `pair0`, `pair1` and so on.
     """
 
     id: str
@@ -369,7 +371,8 @@ class Summary:
 class TraceProvenance:
     """Where a trace's problem came from, and every call, vote and verdict that made the trace.
 
-    The fields are those of `Solution` and `JudgedSolution`.
+    The fields are those of `Solution` and `JudgedSolution`; of somebody else's row no more than the
+    problem is known, under the row's id.
     """
 
     problem: Origin
@@ -393,7 +396,7 @@ class Trace:
     answer if it came from a vote. `code_format` says how calls to Python are written in
     `generation`, "" where there are none; `total_code_executions` is how many the prompt allowed,
     where it said so. `extra` is canonical JSON of whatever else is known: it ends in the row's
-    optional columns. `provenance` is there if all of it was made here.
+    optional columns.
     """
 
     id: str
@@ -447,8 +450,8 @@ class SftExample:
 
     `input` and `output` are texts, rendered as the model reads and writes them; `messages` are the
     same conversation in parts. The columns from `problem` to `extra` are those that the published
-    writer calls optional. `split` says which of the dataset's splits the row is in, and is no
-    column.
+    writer calls optional. `metadata` is JSON that all rows have in common.
+    `split` says which of the dataset's splits the row is in, and is no column.
     """
 
     expected_answer: str | None
@@ -464,6 +467,7 @@ class SftExample:
     total_code_executions: int | None
     finish_reason: str
     extra: str
+    metadata: str
     id: str
     problem_id: str
     provenance: TraceProvenance | None
@@ -472,11 +476,12 @@ class SftExample:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SftShortExample:
-    """A row for supervised fine-tuning with the published columns alone."""
+    """A row for supervised fine-tuning with the published columns alone, and its metadata."""
 
     expected_answer: str | None
     input: str
     output: str
+    metadata: str
     id: str
     split: str = "train"
 

@@ -18,13 +18,13 @@ from transforms.answers import boxed_spans, has_answer, last_boxed
 from transforms.codec import to_json
 from transforms.equality import same_answer
 from transforms.grouping import Group
+from transforms.judging import CORRECT
 from transforms.outcome import Outcome, SplitRejects
 from transforms.reading import Fault
 from transforms.records import Answered, JudgedSolution, Reject, Solution, Summary
 from transforms.tir.formats import CODE_FORMATS
 
 PROMPT = "math/summary"
-CORRECT = "correct"
 PUBLISHED_SAMPLES = 4
 PUBLISHED_TEMPERATURE = 0.7
 PUBLISHED_MAX_TOKENS = 2048

@@ -28,6 +28,11 @@ class AnswersConfig(RecipeConfig):
     vote_min_answers: int = pydantic.Field(
         1, ge=1, description="solutions with an answer that such a vote takes"
     )
+
+
+class RepairConfig(AnswersConfig):
+    """Base of those in which solutions may overturn an answer."""
+
     min_verdicts: int = pydantic.Field(
         1, ge=1, description="readable verdicts that can overturn an expected answer"
     )
@@ -64,7 +69,8 @@ def judge(context: Context, name: str, after: str, config: AnswersConfig) -> Ite
         keep=judging.vote_of,
         row_type=AnswerVote,
         samples=config.judge_votes,
-        temperature=0.0 if config.judge_votes == 1 else PUBLISHED_TEMPERATURE,
+        temperature=PUBLISHED_TEMPERATURE,
+        greedy=config.judge_votes == 1,
     )
     yield Stage(
         name=f"{name}.verdicts",
@@ -78,7 +84,8 @@ def judge(context: Context, name: str, after: str, config: AnswersConfig) -> Ite
 
 def agree(name: str, after: str, mode: Mode, config: AnswersConfig) -> Stage:
     """The vote of a problem's solutions, and what it does to the expected answer."""
-    rules = (config.vote_quorum, config.vote_min_answers, config.min_verdicts)
+    min_verdicts = config.min_verdicts if isinstance(config, RepairConfig) else 1
+    rules = (config.vote_quorum, config.vote_min_answers, min_verdicts)
     return Stage(
         name=name,
         transform=FillMajorityAnswer(mode, *rules),
@@ -88,13 +95,13 @@ def agree(name: str, after: str, mode: Mode, config: AnswersConfig) -> Stage:
     )
 
 
-def join(name: str, judgements: str, solutions: Sequence[str]) -> Stage:
-    """Solutions with their last verdicts."""
+def join(name: str, judgements: str, solutions: Sequence[str], asked: int) -> Stage:
+    """Solutions with their last verdicts; of each problem so many were asked for."""
     return Stage(
         name=name,
-        transform=judging.JoinVerdicts(),
+        transform=judging.JoinVerdicts(asked),
         row_type=JudgedSolution,
-        settings={},
+        settings={"asked": asked},
         inputs=(judgements, *solutions),
         one_per=tuple(solutions),
     )
@@ -104,15 +111,18 @@ def filter_by_pass_rate(
     name: str,
     records: Stage,
     judgements: Sequence[str],
+    samples: range,
     minimum: float = 0.0,
     maximum: float | None = None,
-    samples: range | None = None,
 ) -> Stage:
-    """What belongs to problems of the right difficulty, of the rows of a stage."""
-    counted = None if samples is None else [samples.start, samples.stop]
+    """What belongs to problems of the right difficulty, of the rows of a stage.
+
+    `samples` are the numbers of those that count.
+    """
+    counted = [samples.start, samples.stop]
     return Stage(
         name=name,
-        transform=FilterByPassRate(name, minimum, maximum, samples),
+        transform=FilterByPassRate(name, minimum, maximum, samples, len(samples)),
         row_type=records.row_type,
         settings={"minimum": minimum, "maximum": maximum, "samples": counted},
         inputs=(records.name, *judgements),

@@ -16,7 +16,7 @@ import pydantic
 
 from beam_sdg.python_flags import PythonConfig
 from beam_sdg.recipes import answers
-from beam_sdg.recipes.answers import AnswersConfig
+from beam_sdg.recipes.answers import RepairConfig
 from beam_sdg.recipes.problems import AnsweredProblemsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import SftConfig, TracesTo, training_data
@@ -45,7 +45,7 @@ MODES = {
 }
 
 
-class NemotronMathV2Config(AnsweredProblemsConfig, AnswersConfig, PythonConfig, SftConfig):
+class NemotronMathV2Config(AnsweredProblemsConfig, RepairConfig, PythonConfig, SftConfig):
     """The settings of Nemotron-Math-v2; the defaults are the published ones."""
 
     efforts: tuple[str, ...] = pydantic.Field(
@@ -84,6 +84,14 @@ class NemotronMathV2Config(AnsweredProblemsConfig, AnswersConfig, PythonConfig, 
     def _solves_something(self) -> "NemotronMathV2Config":
         if not self.samples and not self.python_samples:
             raise ValueError("samples and python_samples are both 0; raise one")
+        is_asked_for = "max_pass_rate" in self.model_fields_set and self.max_pass_rate is not None
+        if is_asked_for and EASY not in self.efforts:
+            raise ValueError(f"max_pass_rate is that of {EASY} effort; add it to --efforts")
+        if self.rl_manifest:
+            raise ValueError(
+                "rl_manifest has one row of a problem, and six sets may not agree on its answer; "
+                "make it of one set by prepare-sft"
+            )
         return self
 
     def expected_rows(self) -> int:
@@ -176,8 +184,9 @@ def _judged(
         yield from answers.judge(context, judge, compared, config)
         yield answers.agree(agreed, f"{judge}.verdicts", REPAIR, config)
         yield from answers.judge(context, again, agreed, config)
+        asked = sum(len(one.numbers) for one in voters)
         for one in voters:
-            yield answers.join(f"{again}.{one.name}", f"{again}.verdicts", [one.solved])
+            yield answers.join(f"{again}.{one.name}", f"{again}.verdicts", [one.solved], asked)
 
 
 def _filtered(
@@ -187,7 +196,7 @@ def _filtered(
     verdicts = dict.fromkeys(f"judge_again_{one.scope(config)}.verdicts" for one in easy)
     numbers = range(easy[0].numbers.start, easy[-1].numbers.stop)
     return answers.filter_by_pass_rate(
-        name, records, list(verdicts), maximum=config.max_pass_rate, samples=numbers
+        name, records, list(verdicts), numbers, maximum=config.max_pass_rate
     )
 
 

@@ -94,6 +94,8 @@ class OpenMathReasoningConfig(
     def _has_code(self) -> "OpenMathReasoningConfig":
         if self.judge_fragments and not self.tir:
             raise ValueError("judge_fragments is of solutions with Python; add --tir or drop it")
+        if not self.tir:
+            self.refuse_filters_of_code()
         return self
 
     def expected_rows(self) -> int:
@@ -120,7 +122,8 @@ def stages(config: OpenMathReasoningConfig, context: Context) -> list[Stage]:
     if config.tir:
         found += _with_code(config, context)
     solved = found[-1].name if config.tir else "generate_solutions"
-    found.append(answers.join("judge_answers.solutions", "judge_answers.verdicts", [solved]))
+    joined = f"{solved if config.tir else 'judge_answers'}.judged"
+    found.append(answers.join(joined, "judge_answers.verdicts", [solved], config.samples))
     found += new_summaries(context, found[-1].name, summary_settings(config))
     to = TracesTo(trace_of, PROMPT, variables_of)
     if config.tir:

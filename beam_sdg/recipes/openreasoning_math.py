@@ -9,7 +9,7 @@ The method and the names are those of NVIDIA's OpenReasoning.
 import pydantic
 
 from beam_sdg.recipes import answers
-from beam_sdg.recipes.answers import AnswersConfig
+from beam_sdg.recipes.answers import RepairConfig
 from beam_sdg.recipes.problems import AnsweredProblemsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import SftConfig, TracesTo, training_data
@@ -17,7 +17,7 @@ from beam_sdg.recipes.solving import PROMPT, solutions
 from beam_sdg.recipes.summaries import SummarySettings, new_summaries, summary_settings
 from beam_sdg.runs import Stage
 from transforms.repairing import REPAIR
-from transforms.sft.filters import SftFilters
+from transforms.sft.options import SftFilters
 from transforms.sft.render import variables_of
 from transforms.sft.traces import trace_of
 
@@ -44,7 +44,7 @@ MODES = {
 }
 
 
-class OpenReasoningMathConfig(AnsweredProblemsConfig, AnswersConfig, SummarySettings, SftConfig):
+class OpenReasoningMathConfig(AnsweredProblemsConfig, RepairConfig, SummarySettings, SftConfig):
     """The settings of OpenReasoning's math data; the defaults are the published ones."""
 
     samples: int = pydantic.Field(16, ge=1, description="solutions of each problem")
@@ -71,6 +71,11 @@ class OpenReasoningMathConfig(AnsweredProblemsConfig, AnswersConfig, SummarySett
             )
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _has_no_code(self) -> "OpenReasoningMathConfig":
+        self.refuse_filters_of_code()
+        return self
+
     def expected_rows(self) -> int:
         return self.num_records * self.samples
 
@@ -86,13 +91,19 @@ def stages(config: OpenReasoningMathConfig, context: Context) -> list[Stage]:
         *answers.judge(context, "judge_answers", "generate_solutions.compare", config),
         answers.agree("fill_majority_answer", "judge_answers.verdicts", REPAIR, config),
         *answers.judge(context, "judge_again", "fill_majority_answer", config),
-        answers.join("judge_again.solutions", "judge_again.verdicts", ["generate_solutions"]),
+        answers.join(
+            "judge_again.solutions", "judge_again.verdicts", ["generate_solutions"], config.samples
+        ),
     ]
     if config.min_pass_rate or config.max_pass_rate is not None:
         rates = (config.min_pass_rate, config.max_pass_rate)
         found.append(
             answers.filter_by_pass_rate(
-                "filter_solutions", found[-1], ["judge_again.verdicts"], *rates
+                "filter_solutions",
+                found[-1],
+                ["judge_again.verdicts"],
+                range(config.samples),
+                *rates,
             )
         )
     found += new_summaries(context, found[-1].name, summary_settings(config))

@@ -7,7 +7,7 @@ The names of columns and filters are those of NVIDIA's NeMo-Skills.
 
 import pydantic
 
-from beam_sdg.recipes.problems import AnsweredProblemsConfig
+from beam_sdg.recipes.problems import AnsweredSourcesConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import SftConfig, TracesTo, same, training_data
 from beam_sdg.recipes.solving import PROMPT
@@ -18,18 +18,17 @@ from transforms.sft.traces import TracesOfRows
 from transforms.tir.formats import CODE_FORMATS
 
 
-class PrepareSftConfig(AnsweredProblemsConfig, SftConfig):
+class PrepareSftConfig(AnsweredSourcesConfig, SftConfig):
     """The settings of making training data of rows that are there."""
 
     problems: tuple[str, ...] = pydantic.Field(
         description="[FORMAT=]FILE or a glob of judged solutions; several, separated by commas"
     )
     num_records: int = pydantic.Field(1_000_000, ge=1, description="most rows that are taken")
-    deduplicate: bool = pydantic.Field(
-        False, description="take one row of a problem and reject the others"
-    )
-    use_judgement: bool = pydantic.Field(
-        True, description="go by the column judgement; false: by symbolic_correct"
+    use_judgement: bool | None = pydantic.Field(
+        None,
+        description="true: go by the column judgement; false: by symbolic_correct (default: by "
+        "judgement where a row has one)",
     )
     prompt_config: str = pydantic.Field(
         PROMPT, description="the prompt that solutions are answers to; none: the problem alone"
@@ -45,12 +44,18 @@ class PrepareSftConfig(AnsweredProblemsConfig, SftConfig):
             raise ValueError(f"{name!r} is none of: {', '.join(CODE_FORMATS)}")
         return name
 
+    @pydantic.model_validator(mode="after")
+    def _knows_its_code(self) -> "PrepareSftConfig":
+        if not self.code_format:
+            self.refuse_filters_of_code()
+        return self
+
 
 def stages(config: PrepareSftConfig, context: Context) -> list[Stage]:
     """The stages."""
     prompt = "" if config.prompt_config == "none" else config.prompt_config
     return [
-        config.read(context, config.sources(), "rows"),
+        context.read("rows", config.sources(), max_records=config.num_records, deduplicate=False),
         Stage(
             name="traces",
             transform=TracesOfRows("traces", config.use_judgement, config.code_format),

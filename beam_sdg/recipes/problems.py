@@ -13,8 +13,8 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 ANSWER_COLUMN = "expected_answer"
 
 
-class ProblemsConfig(RecipeConfig):
-    """Base of the configurations of recipes that solve problems."""
+class SourcesConfig(RecipeConfig):
+    """Base of the configurations of recipes that read rows with problems."""
 
     problems: tuple[str, ...] = pydantic.Field(
         (), description="[FORMAT=]FILE or a glob; several, separated by commas"
@@ -22,7 +22,6 @@ class ProblemsConfig(RecipeConfig):
     column: str | None = pydantic.Field(None, description="the text column")
     id_column: str | None = pydantic.Field(None, description="the id column")
     licence: str | None = pydantic.Field(None, description="licence of the problems")
-    deduplicate: bool = pydantic.Field(True, description="reject equal problems")
     num_records: int = pydantic.Field(10, ge=1, description="problems that are solved")
 
     def sources(self, sample: str = "science") -> tuple[Source, ...]:
@@ -39,14 +38,20 @@ class ProblemsConfig(RecipeConfig):
         names = {"text": self.column, "id": self.id_column, "licence": self.licence}
         return {name: value for name, value in names.items() if value}
 
-    def read(self, context: Context, sources: tuple[Source, ...], name: str = "problems") -> Stage:
+
+class ProblemsConfig(SourcesConfig):
+    """Base of those that solve problems."""
+
+    deduplicate: bool = pydantic.Field(True, description="reject equal problems")
+
+    def read(self, context: Context, sources: tuple[Source, ...]) -> Stage:
         """The stage that reads them, `num_records` at most."""
         return context.read(
-            name, sources, max_records=self.num_records, deduplicate=self.deduplicate
+            "problems", sources, max_records=self.num_records, deduplicate=self.deduplicate
         )
 
 
-class AnsweredProblemsConfig(ProblemsConfig):
+class AnsweredSourcesConfig(SourcesConfig):
     """Base of those that need to know what a source's expected answers are."""
 
     answer_column: str | None = pydantic.Field(
@@ -67,7 +72,7 @@ class AnsweredProblemsConfig(ProblemsConfig):
         return pattern
 
     def sources(self, sample: str = "math") -> tuple[Source, ...]:
-        """As `ProblemsConfig`; a source whose format names no column of answers has the usual."""
+        """As `SourcesConfig`; a source whose format names no column of answers has the usual."""
         return tuple(
             source
             if source.format.answer
@@ -80,3 +85,7 @@ class AnsweredProblemsConfig(ProblemsConfig):
     def _columns(self) -> dict[str, str]:
         names = {"answer": self.answer_column, "answer_pattern": self.answer_pattern}
         return super()._columns() | {name: value for name, value in names.items() if value}
+
+
+class AnsweredProblemsConfig(AnsweredSourcesConfig, ProblemsConfig):
+    """Base of those that solve problems and look at their answers."""

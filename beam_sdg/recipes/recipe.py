@@ -63,13 +63,17 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What a run gives to every recipe: where things are, and the makers of its stages."""
+    """What a run gives to every recipe: where things are, and the makers of its stages.
+
+    `stage_settings` are those of single stages; there need be none for the names in `of_mode`.
+    """
 
     models: ModelSettings = ModelSettings()
     stage_settings: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     store: str = ""
     seed: int = 0
     prompt_folders: tuple[str, ...] = ()
+    of_mode: frozenset[str] = frozenset()
 
     def models_of(self, stage: str) -> ModelSettings:
         """The model settings of one stage: those of its own name, then of what that begins with.
@@ -77,11 +81,16 @@ class Context:
         What is set for `judge` is for `judge_answers` and `judge_again`, if they do not say
         otherwise.
         """
-        of_name = sorted(name for name in self.stage_settings if is_named(stage, name))
-        values = {
-            key: value for name in of_name for key, value in self.stage_settings[name].items()
-        }
-        return self.models.changed(stage, values)
+        models = self.models
+        for name in sorted({stage, *self.stage_settings}, key=len):
+            if is_named(stage, name):
+                models = models.changed(name, self.stage_settings.get(name, {}))
+        return models
+
+    def _sets(self, stage: str, setting: str) -> bool:
+        """Whether a setting is a stage's own."""
+        every = self.stage_settings.items()
+        return any(setting in values for name, values in every if is_named(stage, name))
 
     def engine_of(self, stage: str) -> Engine:
         """The engine of one stage; stages with the same one share a phase."""
@@ -127,6 +136,7 @@ class Context:
         temperature: float | None = None,
         max_tokens: int | None = None,
         reasoning_effort: str | None = None,
+        greedy: bool = False,
         logprobs: int | None = None,
         python: PythonTool | None = None,
         settings: Mapping[str, Any] | None = None,
@@ -134,10 +144,10 @@ class Context:
         """A stage that asks a model about every row of the stage `after`.
 
         The arguments are those of `Ask`; `row_type` is what `keep` makes; `temperature`,
-        `max_tokens` and `reasoning_effort` are for where none is set; `logprobs` asks for the log
-        probabilities of that many likely tokens in each place; `python` is what the model may call;
-        `settings` are what decides the rows and is not seen otherwise: what `variables`, `check`
-        and `keep` know.
+        `max_tokens` and `reasoning_effort` are for where none is set; `greedy` draws nothing unless
+        a temperature is set for this very stage; `logprobs` asks for the log probabilities of that
+        many likely tokens in each place; `python` is what the model may call; `settings` are what
+        decides the rows and is not seen otherwise: what `variables`, `check` and `keep` know.
         """
         sampling = self.models_of(name).sampling(logprobs)
         own = {
@@ -147,6 +157,8 @@ class Context:
         }
         unset = {name: value for name, value in own.items() if getattr(sampling, name) is None}
         sampling = sampling.model_copy(update=unset)
+        if greedy and not self._sets(name, "temperature"):
+            sampling = sampling.model_copy(update={"temperature": 0.0})
         ask = Ask(
             name=name,
             prompt=prompt,
@@ -195,7 +207,7 @@ def stages_of(recipe: Recipe, config: RecipeConfig, context: Context) -> list[St
     stages = list(recipe.stages(config, context))
     asked = [stage.name for stage in stages if stage.engine is not None]
     for name in context.stage_settings:
-        if not any(is_named(stage, name) for stage in asked):
+        if name not in context.of_mode and not any(is_named(stage, name) for stage in asked):
             raise UsageError(
                 f"--set {name}.…: {recipe.name} has neither a setting nor an asked stage {name!r}; "
                 f"its asked stages are {', '.join(asked)}"

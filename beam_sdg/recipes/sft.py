@@ -11,19 +11,20 @@ import pydantic
 
 import prompts
 from beam_sdg.models import typed
-from beam_sdg.recipes.recipe import Context, RecipeConfig
+from beam_sdg.recipes.recipe import Context
 from beam_sdg.runs import Stage
+from beam_sdg.template_flags import TemplateConfig
 from transforms.chat_template import ChatTemplate
 from transforms.records import RlExample, SftExample, SftShortExample, Trace
 from transforms.sft.downsample import Downsample
-from transforms.sft.filters import SftFilters
 from transforms.sft.lengths import BucketByLength, Lengths
+from transforms.sft.options import SftFilters
 from transforms.sft.prepare import PrepareForSft
 from transforms.sft.render import SftFormat, Variables
-from transforms.sft.rl_manifest import PrepareForRl
+from transforms.sft.rl_manifest import PrepareForRl, of_problems
 
 
-class SftConfig(RecipeConfig, SftFilters):
+class SftConfig(TemplateConfig, SftFilters):
     """Base of the configurations of recipes that end in training data."""
 
     sft_tokenizer: str = pydantic.Field(
@@ -38,10 +39,10 @@ class SftConfig(RecipeConfig, SftFilters):
     )
     system_message: str | None = pydantic.Field(None, description="in place of the prompt's own")
     metadata: dict[str, str] = pydantic.Field(
-        {}, description="NAME=VALUE,… added to every row's extra columns"
+        {}, description="NAME=VALUE,… that every row gets, as JSON in a column of its own"
     )
     exclude_optional_keys: bool = pydantic.Field(
-        False, description="only the columns expected_answer, input, output and id"
+        False, description="only the columns expected_answer, input, output, metadata and id"
     )
     deduplicate_solutions: bool = pydantic.Field(
         True, description="reject equal solutions of a problem"
@@ -53,7 +54,9 @@ class SftConfig(RecipeConfig, SftFilters):
         None, ge=1, description="most rows of each split"
     )
     buckets: tuple[int, ...] = pydantic.Field(
-        (), description="put rows into splits by length, up to 16000,32000,… tokens of the output"
+        (),
+        description="put rows into splits by length, up to 16000,32000,… tokens of the output, or "
+        "characters where there is no sft_tokenizer",
     )
     rl_manifest: bool = pydantic.Field(
         False, description="make rows for reinforcement learning: each problem with its answer"
@@ -68,17 +71,24 @@ class SftConfig(RecipeConfig, SftFilters):
 
     @pydantic.model_validator(mode="after")
     def _draws_or_not(self) -> "SftConfig":
+        if self.rl_manifest and (self.buckets or self.exclude_optional_keys):
+            idle = "buckets" if self.buckets else "exclude_optional_keys"
+            raise ValueError(f"{idle} is of traces, which --rl_manifest leaves out; drop one")
         if (self.downsampling_method is None) != (self.num_output_samples is None):
             raise ValueError(
                 "downsampling_method and num_output_samples belong together; give both or none"
             )
         return self
 
-    @pydantic.model_validator(mode="after")
-    def _has_outputs(self) -> "SftConfig":
-        if self.rl_manifest and self.buckets:
-            raise ValueError("rows of rl_manifest have no output to put into buckets; drop one")
-        return self
+    def refuse_filters_of_code(self) -> None:
+        """Refuse what would look for calls to Python where there can be none.
+
+        Raises:
+            ValueError: a filter of code is on.
+        """
+        for name in ("remove_code_errors", "remove_no_code", "add_code_execution_counts"):
+            if getattr(self, name):
+                raise ValueError(f"{name} is of calls to Python, and there are none; drop it")
 
     def sft_filters(self) -> SftFilters:
         """Which traces are kept."""
@@ -112,7 +122,7 @@ def training_data(
     Raises:
         UsageError, InputError: the tokenizer has no chat template, or cannot be had.
     """
-    template = ChatTemplate.of_model(config.sft_tokenizer, "") if config.sft_tokenizer else None
+    template = config.template_of(config.sft_tokenizer) if config.sft_tokenizer else None
     last = []
     for (after, to), suffix in zip(sets.items(), suffixes or [""] * len(sets), strict=True):
         prepared = _prepared(config, context, after, to, template, suffix)
@@ -135,8 +145,10 @@ def same(row: Any) -> Any:
 
 
 def short_of(row: SftExample) -> SftShortExample:
-    """The published columns of a row."""
-    return SftShortExample(row.expected_answer, row.input, row.output, row.id, row.split)
+    """The published columns of a row, and its metadata."""
+    return SftShortExample(
+        row.expected_answer, row.input, row.output, row.metadata, row.id, row.split
+    )
 
 
 def _prepared(
@@ -160,12 +172,16 @@ def _prepared(
         metadata=config.metadata,
         split=to.split,
     )
+    filters = config.sft_filters()
+    if config.rl_manifest:
+        filters = of_problems(filters)
     settings = {
-        "filters": config.sft_filters().model_dump(),
-        "deduplicate": config.deduplicate_solutions,
+        "filters": filters.model_dump(),
+        "deduplicate": config.deduplicate_solutions and not config.rl_manifest,
         "format": {
             "tokenizer": config.sft_tokenizer,
-            "template": template.text if template else "",
+            "template": dataclasses.asdict(template) if template else {},
+            "lengths": config.lengths().content_hash(),
             "template_args": dict(sft_format.chat_template_kwargs),
             "prompt": to.prompt,
             "prompt_hash": to.prompt and prompts.source_hash(to.prompt, context.prompt_folders),
@@ -179,7 +195,7 @@ def _prepared(
         name = f"prepare_for_rl{suffix}"
         return Stage(
             name=name,
-            transform=PrepareForRl(name, to.of, sft_format),
+            transform=PrepareForRl(name, to.of, filters, config.lengths(), sft_format),
             row_type=RlExample,
             settings=settings,
             inputs=(after,),
@@ -191,7 +207,7 @@ def _prepared(
         transform=PrepareForSft(
             name,
             to.of,
-            config.sft_filters(),
+            filters,
             config.lengths(),
             config.deduplicate_solutions,
             sft_format,
@@ -216,11 +232,11 @@ def _drawn(config: SftConfig, context: Context, prepared: Stage, suffix: str) ->
             selects=True,
         )
         after = f"downsample{suffix}"
-    if config.buckets and not config.rl_manifest:
+    if config.buckets:
         yield Stage(
             name=f"bucket{suffix}",
             transform=BucketByLength(config.buckets, config.lengths()),
             row_type=SftExample,
-            settings={"buckets": config.buckets, "tokenizer": config.sft_tokenizer},
+            settings={"buckets": config.buckets, "lengths": config.lengths().content_hash()},
             inputs=(after,),
         )

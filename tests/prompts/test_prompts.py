@@ -123,6 +123,9 @@ def rendered_prompts() -> dict[str, str]:
     for judge in JUDGES:
         texts[judge.replace("/", "-")] = shown(render(judge, {"fragment": FRAGMENT}))
     variables = {"problem": TEXT_B, "reasoning": "Is it 0.12?\n\nNo.", "solution": SOLVED}
+    texts["math-solution"] = shown(render("math/solution", {"problem": TEXT_B}))
+    answers = {"expected_answer": "752", "predicted_answer": r"752 \text{ g}"}
+    texts["math-judge"] = shown(render("math/judge", {"problem": TEXT_B, **answers}))
     texts["math-summary"] = shown(render(SUMMARY, variables))
     for code_format in WITH_TOOLS:
         variables = {"problem": TEXT_B, "code_format": code_format, "max_executions": 8}

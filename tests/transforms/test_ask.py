@@ -159,6 +159,18 @@ def test_a_second_run_asks_nothing_and_gives_the_same(ask, tmp_path):
     assert attempts(tmp_path) == asked
 
 
+def test_samples_are_numbered_from_the_first(ask):
+    """Two halves are asked and answered as the whole; one sample has the record's id only as 0."""
+    whole, _ = ask(20, samples=4)
+    halves = [row for first in (0, 2) for row in ask(20, samples=2, first_sample=first)[0]]
+    seeds = {row["id"]: row["call"]["seed"] for row in whole}
+    assert {row["id"]: row["call"]["seed"] for row in halves} == seeds
+    alone, _ = ask(20, samples=1, first_sample=3)
+    assert {row["id"]: row["call"]["seed"] for row in alone} == {
+        row_id: seed for row_id, seed in seeds.items() if row_id.endswith("-3")
+    }
+
+
 def test_more_samples_ask_only_for_the_difference(ask, tmp_path):
     """Raising `samples` from 2 to 5 sends three more requests a record."""
     ask(20, samples=2)

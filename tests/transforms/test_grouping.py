@@ -93,6 +93,7 @@ def test_partitions_are_used_evenly():
     """A thousand keys leave no partition empty, and a key has one partition for good."""
     used = collections.Counter(partition_of(f"key {number}") for number in range(1000))
     assert set(used) == set(range(PARTITIONS))
+    assert {*map(partition_of, range(7, 7 + PARTITIONS))} == set(range(PARTITIONS))
     assert partition_of("key 1") == partition_of("".join(["key", " 1"]))
 
 

@@ -84,8 +84,8 @@ def test_a_pair_of_answers_is_asked_about_once():
     judgements = compared(solutions(of, "8", " 8 ", "9", "7", None, "8"))
     pairs = pairs_of(judgements)
     assert [(pair.id, pair.expected_answer, pair.predicted_answer) for pair in pairs] == [
-        ("p1-0", "7", "8"),
-        ("p1-1", "7", "9"),
+        ("p1-pair0", "7", "8"),
+        ("p1-pair1", "7", "9"),
     ]
     assert {pair.problem for pair in pairs} == {of.text}
 
@@ -108,14 +108,14 @@ def test_the_most_votes_decide(votes, verdict):
     after = list(settled("p1", [*cast, *judgements]))
     assert verdicts(after) == [verdict, "correct", verdict]
     assert after[1].judge_calls == ()
-    assert len(after[0].judge_calls) == len(votes)
+    assert len(after[0].judge_calls) == len(after[0].vote_ids) == len(votes)
     assert after[0].judged_by == ("judge" if verdict != "unjudged" else "")
 
 
 def test_votes_on_another_expected_answer_do_not_count():
     """As before a repair: the pair is of both answers."""
     judgements = compared(solutions(problem(1, "7"), "seven"))
-    other = AnswerPair("p1-0", "How many?", "8", "seven")
+    other = AnswerPair("p1-pair0", "How many?", "8", "seven")
     assert verdicts(settled("p1", [*judgements, vote(other, 0, True)])) == ["unjudged"]
 
 

@@ -14,11 +14,15 @@ TOLERANCE = Fraction(1, 10_000)
 _LONGEST = 200
 # Runs of nothing but sums, spaces and equals signs; one pass over a text, whatever it is.
 _RUN = re.compile(r"(?:[\d.,+*/×÷·−()= -]|\\(?:times|cdot|div)(?![a-zA-Z]))+")
+_POINT = re.compile(r"\A[ ,]*(?:\.(?!\d)[ ,]*)*")  # of the sentence before; .5 is a number
 _BEFORE = re.compile(
-    r"(?:\A|[\n$;:]|\\[(\[]|\b(?!(?:of|by|times|plus|minus)\b)[a-z]{2,})[*]*\Z", re.IGNORECASE
+    r"(?:\A|[\n$;:]|\\[(\[]|(?<!\\)\b(?:so|then|and|thus|hence|therefore|that|have|has|gets?"
+    r"|gives|is|are|calculate|compute))[*]*\Z",
+    re.IGNORECASE,
 )
-_NO_UNIT = r"(?!(?:mod|times|divided|plus|minus|squared|cubed)\b)"
-_AFTER = re.compile(rf"[*]*(?:\Z|[\n$;]|\\[)\]]|{_NO_UNIT}[a-z]{{2,}})", re.IGNORECASE)
+_AFTER = re.compile(
+    r"[*]*(?:\Z|[\n$;]|\\[)\]]|(?:and|so|then|which|thus|hence|therefore)\b)", re.IGNORECASE
+)
 _SPELLINGS = {"×": "*", "·": "*", "÷": "/", "−": "-", r"\times": "*", r"\cdot": "*", r"\div": "/"}
 _OPERATORS: dict[type, Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add,
@@ -39,7 +43,9 @@ def incorrect_arithmetic(text: str) -> str | None:
 def _chains(text: str) -> Iterator[list[str]]:
     """The sides of each chain; a run may begin or end with a sign, as in `x = 2 + 2 = 4`."""
     for found in _RUN.finditer(text):
-        run = found[0].strip(" ,.")
+        if "=" not in found[0]:
+            continue
+        run = _POINT.sub("", found[0]).rstrip(" ,.")
         sides = [side.strip() for side in run.split("=")]
         if len(sides) < 2 or len(run) > _LONGEST:
             continue
@@ -52,9 +58,10 @@ def _chains(text: str) -> Iterator[list[str]]:
 
 def _is_wrong(sides: list[str]) -> bool:
     """Whether all sides can be worked out, one of them is a sum, and one differs from the first."""
+    if len(sides) < 2 or not any(re.search(r"[\d)] *[-+*/]", _plain(side)) for side in sides):
+        return False
     values = [value for value in map(_value, sides) if value is not None]
-    is_sum = any(re.search(r"[\d)] *[-+*/]", _plain(side)) for side in sides)
-    if len(values) < len(sides) or not is_sum:
+    if len(values) < len(sides):
         return False
     pairs = zip(sides, values, strict=True)
     return not all(
@@ -71,8 +78,11 @@ def _plain(side: str) -> str:
 
 def _value(side: str) -> Fraction | None:
     """What a side comes to; None where it is no sum, or divides by nothing."""
+    plain = _plain(side)
     try:
-        return _worked_out(ast.parse(_plain(side), mode="eval").body)
+        if re.fullmatch(r"-?\d+(?:\.\d+)?", plain):
+            return Fraction(plain)
+        return _worked_out(ast.parse(plain, mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError):
         return None
 

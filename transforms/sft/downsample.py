@@ -11,9 +11,9 @@ from typing import Any, Literal
 import apache_beam as beam
 
 from transforms.grouping import Group
-from transforms.outcome import Outcome
+from transforms.outcome import Outcome, without_rejects
 from transforms.ranking import pack, unpack
-from transforms.records import Reject, RlExample
+from transforms.records import lineage
 from transforms.seeding import digest
 
 BUCKETS = 1024
@@ -24,8 +24,7 @@ _HASH_BYTES = 16
 class Downsample(beam.PTransform):
     """Keep so many rows.
 
-    In:   records with a unique `id` and a `problem_id`: `Trace` or `SftExample`; or `RlExample`,
-          whose id is that of its problem.
+    In:   records with a unique `id`, which begins with that of the problem.
     Out:  `rows`, `num_output_samples` of them, or all if there are no more; `rejects`, empty: rows
           that are not drawn have no fault, and are counted as not sampled.
     Cost: one shuffle, of `fair` two; a problem's rows in memory, and a 1024th of those that are
@@ -79,8 +78,7 @@ class Downsample(beam.PTransform):
                 _drawn, beam.pvalue.AsSingleton(first_places), number=self.num_output_samples
             ).with_output_types(records.element_type or Any)
         )
-        nothing = records.pipeline | "NoRejects" >> beam.Create([]).with_output_types(Reject)
-        return Outcome(rows, nothing)
+        return without_rejects(rows)
 
 
 def first_places_of(sizes: Mapping[int, int]) -> dict[int, int]:
@@ -103,8 +101,7 @@ def _by_hash(record: Any, seed: int) -> tuple[int, bytes]:
 
 
 def _by_problem(record: Any, seed: int) -> tuple[str, bytes]:
-    problem = record.id if isinstance(record, RlExample) else record.problem_id
-    return problem, bytes.fromhex(digest(seed, record.id)) + pack(record)
+    return lineage(record.id)[-1], bytes.fromhex(digest(seed, record.id)) + pack(record)
 
 
 def _in_turns(grouped: tuple[str, Iterable[bytes]], seed: int) -> Iterator[tuple[int, bytes]]:

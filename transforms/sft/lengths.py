@@ -10,8 +10,9 @@ import apache_beam as beam
 
 from transforms.chat_template import model_file
 from transforms.errors import InputError, UsageError
-from transforms.outcome import Outcome
-from transforms.records import Reject, SftExample
+from transforms.outcome import Outcome, without_rejects
+from transforms.records import SftExample
+from transforms.seeding import digest
 
 _FILE = "tokenizer.json"
 PUBLISHED_BUCKETS = (16_000, 32_000, 64_000)
@@ -33,6 +34,12 @@ class Lengths:
     def unit(self) -> str:
         """What is counted, for messages."""
         return "tokens" if self.tokenizer else "characters"
+
+    def content_hash(self) -> str:
+        """What decides lengths: a hash of the tokenizer's file, if there is one."""
+        if not self.tokenizer:
+            return ""
+        return digest(model_file(self.tokenizer, self.revision, _FILE, "the tokenizer"))
 
     def of(self, *texts: str) -> int:
         """The length of some texts together, without special tokens around them.
@@ -82,8 +89,7 @@ class BucketByLength(beam.PTransform):
     def expand(self, examples: beam.PCollection) -> Outcome:
         put = functools.partial(_put, buckets=self.buckets, lengths=self.lengths)
         rows = examples | "Bucket" >> beam.Map(put).with_output_types(SftExample)
-        nothing = examples.pipeline | "NoRejects" >> beam.Create([]).with_output_types(Reject)
-        return Outcome(rows, nothing)
+        return without_rejects(rows)
 
 
 def bucket_of(length: int, buckets: tuple[int, ...]) -> str:
@@ -109,7 +115,7 @@ def _loaded(model: str, revision: str) -> Any:
     text = model_file(model, revision, _FILE, "the tokenizer")
     if text is None:
         raise InputError(
-            f"{model} has no {_FILE}; name a model that has, or save it with save_pretrained"
+            f"{model} has no tokenizer.json; name a model that has, or save it with save_pretrained"
         )
     try:
         return tokenizers.Tokenizer.from_str(text)

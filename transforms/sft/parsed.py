@@ -26,6 +26,11 @@ def code_format_of(trace: Trace) -> CodeFormat | None:
     return CODE_FORMATS[name] if name else None
 
 
+def reasoning_ends(text: str) -> bool:
+    """Whether a text has reasoning in it that has come to its end."""
+    return bool(_REASONING_ENDS.search(text))
+
+
 def answer_start(text: str) -> int:
     """Where reasoning that is part of a text ends; its length if it never does."""
     ends = [end.end() for end in _REASONING_ENDS.finditer(text)]

@@ -22,8 +22,8 @@ CODE_ERROR = re.compile(
 )
 
 MATPLOTLIB = re.compile(
-    r"^[ \t>]*(?:from[ \t]+matplotlib\b|import[ \t]+(?:[\w.]+[ \t]*(?:as[ \t]+\w+[ \t]*)?,[ \t]*)*"
-    r"matplotlib\b)[^\n]*",
+    r"(?:^|[;:])[ \t>]*(?:from[ \t]+matplotlib\b"
+    r"|import[ \t]+(?:[\w.]+[ \t]*(?:as[ \t]+\w+[ \t]*)?,[ \t]*)*matplotlib\b)[^\n]*",
     re.MULTILINE,
 )
 

@@ -9,8 +9,9 @@ import apache_beam as beam
 from transforms.outcome import Outcome
 from transforms.records import Trace
 from transforms.sft.duplicates import DeduplicateTraces
-from transforms.sft.filters import FilterTraces, SftFilters
+from transforms.sft.filters import FilterTraces
 from transforms.sft.lengths import CHARACTERS, Lengths
+from transforms.sft.options import SftFilters
 from transforms.sft.render import RenderTraces, SftFormat
 
 

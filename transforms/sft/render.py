@@ -10,7 +10,6 @@ So the template must begin the conversation with the very prompt, and leave noth
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -50,7 +49,7 @@ class SftFormat:
         think tags and the generation.
     chat_template_kwargs: the template's variables, such as reasoning_effort and builtin_tools.
     assistant_end: what ends an answer; None leaves it to the template.
-    metadata: added to `extra` of every row, in place of what is there by these names.
+    metadata: what every row gets beside its own columns.
     split: of the rows.
     """
 
@@ -124,8 +123,8 @@ class RenderTraces(beam.PTransform):
     """Make rows of training data of traces.
 
     In:   `Trace` records.
-    Out:  `rows`, an `SftExample` of each under its id; `rejects`, those of which the template makes
-          no row: `template_refuses`, `template_rewrites_prompt`, `template_drops_reasoning`,
+    Out:  `rows`, an `SftExample` of each under its id; `rejects`, traces of which the template
+          makes no row: `template_refuses`, `template_rewrites_prompt`, `template_drops_reasoning`,
           `template_drops_solution`, `no_place_for_reasoning`; and `unknown_code_format`.
     Cost: no shuffle; two renderings of the template.
     Once: a pure function of each trace.
@@ -175,7 +174,8 @@ def example_of(trace: Trace, stage: str, sft_format: SftFormat) -> SftExample | 
         total_votes=trace.total_votes,
         total_code_executions=trace.total_code_executions,
         finish_reason=trace.finish_reason,
-        extra=with_metadata(trace.extra, sft_format.metadata),
+        extra=trace.extra,
+        metadata=canonical_json(sft_format.metadata),
         id=trace.id,
         problem_id=trace.problem_id,
         provenance=trace.provenance,
@@ -184,20 +184,13 @@ def example_of(trace: Trace, stage: str, sft_format: SftFormat) -> SftExample | 
 
 
 def with_think_tags(trace: Trace) -> str:
-    """A generation behind its reasoning, where that was kept apart; or what there is of it."""
+    """A generation behind reasoning that was kept apart; what is cut off there ends there."""
     if not trace.reasoning_content:
         return trace.generation
     begun = f"{THINK}\n{trace.reasoning_content.strip()}"
     if trace.finish_reason == "length" and not trace.generation:
         return begun
     return f"{begun}\n{THOUGHT}\n\n{trace.generation}"
-
-
-def with_metadata(extra: str, metadata: Mapping[str, Any]) -> str:
-    """Canonical JSON of an object with constant members added, in place of those of their names."""
-    if not metadata:
-        return extra
-    return canonical_json({**json.loads(extra), **metadata})
 
 
 def _answer_of(trace: Trace, mark: str) -> dict[str, Any]:

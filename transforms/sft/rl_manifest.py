@@ -13,7 +13,12 @@ from transforms.grouping import Group
 from transforms.outcome import Outcome, SplitRejects
 from transforms.reading import Fault
 from transforms.records import Reject, RlExample, Trace
+from transforms.sft.filters import FilterTraces
+from transforms.sft.lengths import CHARACTERS, Lengths
+from transforms.sft.options import SftFilters
 from transforms.sft.render import SftFormat
+
+ANY = SftFilters(add_incorrect=True, add_unlabeled=True, add_truncated=True)
 
 
 @dataclasses.dataclass(eq=False)
@@ -24,7 +29,7 @@ class PrepareForRl(beam.PTransform):
     Out:  `rows`, an `RlExample` under the id of its problem, made of the problem's trace with the
           smallest id among those with an answer; `rejects`, the problems of which none has one
           (`no_expected_answer`), or of which the template makes no prompt (`template_refuses`).
-          Problems = rows + rejects; further traces of a problem are not sampled.
+          And traces that the filters reject; further traces of a problem are left out.
     Cost: one shuffle, without solutions; a problem's traces, without these, in memory.
     Once: a pure function of the traces, so retries, order and sharding change nothing.
     From: NeMo-Skills, "math_rl".
@@ -32,6 +37,7 @@ class PrepareForRl(beam.PTransform):
     Args:
         stage: the name in the rejects.
         of: from a record to its trace, with the same id.
+        filters, lengths: as `FilterTraces`; those that `of_problems` leaves make sense here.
         sft_format: how a problem becomes the input; what it says of answers is not looked at.
     """
 
@@ -39,18 +45,30 @@ class PrepareForRl(beam.PTransform):
 
     stage: str
     of: Callable[[Any], Trace]
+    filters: SftFilters = ANY
+    lengths: Lengths = CHARACTERS
     sft_format: SftFormat = SftFormat()
 
     def expand(self, records: beam.PCollection) -> Outcome:
         one = functools.partial(_one_of, stage=self.stage, sft_format=self.sft_format)
-        return (
-            records
-            | "Traces" >> beam.Map(self.of).with_output_types(Trace)
+        traces = records | "Traces" >> beam.Map(self.of).with_output_types(Trace)
+        kept = traces | "Filters" >> FilterTraces(self.stage, self.filters, self.lengths)
+        made = (
+            kept.rows
             | "KeyByProblem" >> beam.Map(_keyed)
             | "Group" >> Group()
             | "TakeOne" >> beam.Map(one)
             | "Split" >> SplitRejects()
         )
+        return Outcome(made.rows, (kept.rejects, made.rejects) | "Rejects" >> beam.Flatten())
+
+
+def of_problems(filters: SftFilters) -> SftFilters:
+    """The filters that look at problems and their answers, and not at solutions."""
+    names = ("min_majority_votes", "min_majority_percentage")
+    lengths = ("min_problem_length", "max_problem_length")
+    kept = {name: getattr(filters, name) for name in (*names, *lengths)}
+    return ANY.model_copy(update=kept)
 
 
 def _keyed(trace: Trace) -> tuple[str, Trace]:

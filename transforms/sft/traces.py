@@ -45,12 +45,13 @@ class TracesOfRows(beam.PTransform):
 
     Args:
         stage: the name in the rejects.
-        use_judgement: take the word of `judgement`, and not that of `symbolic_correct`.
+        use_judgement: take the word of `judgement`, and not that of `symbolic_correct`; None takes
+            that of `judgement` where a row has one.
         code_format: how calls to Python are written in generations.
     """
 
     stage: str
-    use_judgement: bool = True
+    use_judgement: bool | None = None
     code_format: str = ""
 
     def expand(self, rows: beam.PCollection) -> Outcome:
@@ -64,7 +65,7 @@ class TracesOfRows(beam.PTransform):
 
 
 def trace_of_row(
-    row: Problem, stage: str, use_judgement: bool = True, code_format: str = ""
+    row: Problem, stage: str, use_judgement: bool | None = None, code_format: str = ""
 ) -> Trace | Reject:
     """The trace that a row is, or its reject."""
     columns = json.loads(row.extra)
@@ -86,6 +87,17 @@ def trace_of_row(
         **{name: columns.get(name) for name in _COUNTS},
         code_format=code_format,
         extra=canonical_json({name: columns[name] for name in columns if name not in known}),
+        provenance=TraceProvenance(
+            problem=Origin(row.id, row.source, row.source_id, row.licence, "{}"),
+            calls=(),
+            tool_use=None,
+            verdict="",
+            judged_by="",
+            judge_calls=(),
+            agreed=None,
+            pass_rate=None,
+            fragments=(),
+        ),
     )
 
 
@@ -141,8 +153,10 @@ def _fault(columns: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-def _is_correct(columns: Mapping[str, Any], use_judgement: bool) -> bool | None:
+def _is_correct(columns: Mapping[str, Any], use_judgement: bool | None) -> bool | None:
     """What a row says of itself; None where it says nothing that can be read."""
+    if use_judgement is None:
+        use_judgement = columns.get(JUDGEMENT) is not None
     if not use_judgement:
         said = columns.get(SYMBOLIC)
         return said if isinstance(said, bool) else None

@@ -7,7 +7,7 @@ from transforms.answers import boxed_spans
 from transforms.records import Trace
 from transforms.sft.parsed import ParsedTrace, answer_start
 
-_PREFIX = re.compile(r"\s*[*#_ ]*(?:my|the)?\s*solution\s*:[*_ \t]*\n?", re.IGNORECASE)
+_PREFIX = re.compile(r"[*#_ ]*+(?:(?:my|the) +)?solution *:[*_ \t]*+\n*", re.IGNORECASE)
 # A line that only closes the formula which the box stands in.
 _CLOSES_FORMULA = re.compile(r"\n[ \t]*(?:\$\$?|\\\]|\\\)|\\end\{\w+\*?\})[^\n\w]*")
 _LEFT = re.compile(
@@ -31,12 +31,9 @@ def outer_boxes(text: str) -> list[tuple[int, int]]:
 def without_prefix(generation: str) -> str:
     """A generation without "My solution:" at the beginning of what follows its reasoning."""
     start = answer_start(generation)
+    start = len(generation) - len(generation[start:].lstrip())
     prefix = _PREFIX.match(generation, start)
-    if prefix is None:
-        return generation
-    before = generation[:start]
-    space = prefix[0][: len(prefix[0]) - len(prefix[0].lstrip())]
-    return before + space + generation[prefix.end() :].lstrip("\n")
+    return generation[:start] + generation[prefix.end() :] if prefix else generation
 
 
 def without_what_follows(generation: str, conclusion: int) -> str:

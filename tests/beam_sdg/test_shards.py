@@ -1,0 +1,75 @@
+"""Shards: bytes that no order of arrival shows in, and files that are written in small pieces."""
+
+import io
+import random
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_sdg import shards
+from beam_sdg.shards import WriteShards, read_shard, shard_path, whole_file, write_parquet
+from transforms.records import Problem
+from transforms.seeding import digest
+
+SCHEMA = pa.schema([("text", pa.string())])
+
+
+def problem(number: int, record_id: str = "") -> Problem:
+    return Problem(record_id or digest("p", number), f"text {number}", "s", str(number), "", "{}")
+
+
+def written(folder, records: list[Problem]) -> bytes:
+    folder.mkdir()
+    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
+        write = WriteShards(f"{folder}/rows", Problem, (0,), 1, seed=3)
+        _ = pipeline | beam.Create(records) | write
+    [path] = folder.iterdir()
+    assert path.name == shard_path("rows", 0, 1)
+    return path.read_bytes()
+
+
+def test_no_order_of_arrival_shows_in_a_shard(tmp_path):
+    """Of records with one id neither: those are in the order of what they hold."""
+    records = [problem(number) for number in range(20)]
+    records += [problem(number, records[0].id) for number in range(100, 105)]
+    shuffled = random.Random(1).sample(records, len(records))
+    assert written(tmp_path / "one", records) == written(tmp_path / "two", shuffled)
+    rows = list(read_shard(f"{tmp_path}/one/rows-00000-of-00001.parquet", Problem))
+    assert rows == sorted(records, key=lambda row: (digest(3, row.id), row.text))
+
+
+def batches(count: int, rows: int, size: int = 1) -> list[pa.RecordBatch]:
+    return [pa.RecordBatch.from_pydict({"text": ["x" * size] * rows}, SCHEMA)] * count
+
+
+def groups_of(content: io.BytesIO) -> list[int]:
+    metadata = pq.ParquetFile(content).metadata
+    return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+
+def test_a_row_group_ends_with_enough_rows_or_bytes(monkeypatch):
+    """So that neither writing nor reading has to hold a shard."""
+    monkeypatch.setattr(shards, "_GROUP_ROWS", 100)
+    monkeypatch.setattr(shards, "_GROUP_BYTES", 10_000)
+    for made, groups in (
+        (batches(5, 40), [120, 80]),
+        (batches(5, 40, size=200), [80, 80, 40]),
+        (batches(2, 300), [300, 300]),
+        ([], []),
+    ):
+        content = io.BytesIO()
+        assert write_parquet(content, made, SCHEMA) == sum(groups)
+        assert groups_of(content) == groups
+
+
+def test_a_file_that_fails_half_way_does_not_appear(tmp_path):
+    """Nor does what was there before go."""
+    path = tmp_path / "whole"
+    path.write_bytes(b"before")
+    with pytest.raises(ValueError), whole_file(str(path)) as file:
+        file.write(b"half")
+        raise ValueError
+    assert path.read_bytes() == b"before"
