@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from transforms.engines.rehearsal import FAILING, MALFORMED, Rehearsal
-from transforms.seeding import sampling_seed, stream
+from transforms.seeding import digest, sampling_seed, stream
 
 ROOT = Path(__file__).parents[1]
 LOST = {MALFORMED: "truncated_answer", FAILING: "request_refused"}
@@ -132,8 +132,9 @@ class Solved:
     def judge(self, judge: Judge) -> None:
         """What the judge says of what is undecided."""
         undecided = [one for one in self.samples if one.verdict == "undecided"]
-        for number, answer in enumerate(sorted({one.answer or "" for one in undecided})):
-            cast = judge.votes_on(f"{self.id}-{number}", self.expected or "", answer)
+        for answer in {one.answer or "" for one in undecided}:
+            pair_id = f"{self.id}-pair{digest(self.expected, answer)[:16]}"
+            cast = judge.votes_on(pair_id, self.expected or "", answer)
             balance = 2 * sum(cast) - len(cast)
             for one in undecided:
                 if one.answer == answer:
@@ -187,12 +188,10 @@ class Solved:
             self.expected = winner
             self.compare()
 
-    def count(self) -> None:
-        """The pass rate."""
-        said = Counter(one.verdict for one in self.samples)
-        known = said["correct"] + said["incorrect"] + said["no_answer"]
+    def count(self, asked: int) -> None:
+        """The pass rate, of so many samples that were asked for."""
         for one in self.samples:
-            one.pass_rate = round(said["correct"] / known, 6) if known else None
+            one.pass_rate = pass_rate(self.samples, asked)
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """What a stage says of each sample, as `told` tells it."""
@@ -212,6 +211,14 @@ class Solved:
             }
             for one in self.samples
         }
+
+
+def pass_rate(samples: Sequence[Sample], asked: int) -> float | None:
+    """The share of correct ones of those that were asked for and are not beyond judgement."""
+    said = Counter(one.verdict for one in samples)
+    if not said["correct"] + said["incorrect"] + said["no_answer"]:
+        return None
+    return round(said["correct"] / (asked - said["unjudged"] - said["no_expected_answer"]), 6)
 
 
 def told(judged: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def test_gsm8k_comes_out_as_planned(docker, data, beam_sdg_command, tmp_path):
             one.judge(judges[0])
             one.fill(repair=True)
             one.judge(judges[1])
-            one.count()
+            one.count(PLAIN + PYTHON)
             rows[effort] |= one.rows()
             rate = one.samples[0].pass_rate
             is_easy = effort == "low" and rate is not None and rate >= TOO_EASY

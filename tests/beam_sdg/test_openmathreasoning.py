@@ -35,7 +35,7 @@ def test_gsm8k_comes_out_as_planned(data, beam_sdg_command, tmp_path):
         solved = Solved(problem["id"], problem["text"], problem["expected_answer"], samples)
         solved.fill(quorum=3)
         solved.judge(judge)
-        solved.count()
+        solved.count(SAMPLES)
         rows |= solved.rows()
         left = []
         for one in samples:
@@ -49,7 +49,7 @@ def test_gsm8k_comes_out_as_planned(data, beam_sdg_command, tmp_path):
         rejects |= {("prepare_for_sft", of, 0, "duplicate_solution") for of in same}
         kept |= {one.id: (solved, one) for one in left if one.id in stay}
 
-    judged = planned.stage_rows(output, "judge_answers.solutions")
+    judged = planned.stage_rows(output, "judge_answers.judged")
     assert {of: planned.told(row) for of, row in judged.items()} == rows
     assert planned.rejected(output) == rejects | judge.rejects
     made = planned.dataset_rows(output)
@@ -95,7 +95,7 @@ def test_gsm8k_with_python_comes_out_as_planned(docker, data, beam_sdg_command, 
         solved = Solved(problem["id"], problem["text"], problem["expected_answer"], samples)
         solved.fill()
         solved.judge(judge)
-        solved.count()
+        solved.count(SAMPLES)
         rows |= solved.rows()
         worth: list[tuple[str, Any]] = []
         for one in solutions:
@@ -110,7 +110,7 @@ def test_gsm8k_with_python_comes_out_as_planned(docker, data, beam_sdg_command, 
 
     found = {of for of in planned.rejected(output) if of[0] not in VOTES}
     assert found == rejects | judge.rejects
-    judged = planned.stage_rows(output, "judge_answers.solutions")
+    judged = planned.stage_rows(output, "filter_fragments.judged")
     left = {of: row for of, row in rows.items() if of in judged}
     assert {of: planned.told(row) for of, row in judged.items()} == left
     made = planned.dataset_rows(output)

@@ -96,7 +96,7 @@ def test_gsm8k_comes_out_as_planned(data, beam_sdg_command, tmp_path):
         solved.judge(judge)
         solved.fill(repair=True)
         solved.judge(again)
-        solved.count()
+        solved.count(SAMPLES)
         rows |= solved.rows()
         actions[solved.action] += bool(samples)
         left = []
@@ -158,7 +158,7 @@ def test_judges_vote_and_problems_are_of_the_right_difficulty(data, tmp_path):
         solved.judge(judge)
         solved.fill(quorum=3, repair=True, min_verdicts=3)
         solved.judge(again)
-        solved.count()
+        solved.count(5)
         rows |= solved.rows()
         rate = samples[0].pass_rate if samples else None
         if rate is not None and not 0.3 <= rate < 0.9:
@@ -183,7 +183,7 @@ def test_judges_vote_and_problems_are_of_the_right_difficulty(data, tmp_path):
     assert all(len(row["output"]) <= BUCKET for row in short.values())
     assert all(len(row["output"]) > BUCKET for row in long.values())
     assert len(drawn) == len(short) + len(long) == 30 < len(left)
-    assert [*next(iter(drawn.values()))] == ["expected_answer", "input", "output", "id"]
+    assert [*next(iter(drawn.values()))] == ["expected_answer", "input", "output", "metadata", "id"]
     assert {of: left[of][1] for of in drawn} == {
         of: row["expected_answer"] for of, row in drawn.items()
     }
