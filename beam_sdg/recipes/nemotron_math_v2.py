@@ -61,7 +61,10 @@ class NemotronMathV2Config(AnsweredProblemsConfig, RepairConfig, PythonConfig, S
         "those of an effort with Python, and without it, apart",
     )
     max_pass_rate: float | None = pydantic.Field(
-        0.8, gt=0, le=1, description="drop problems that low effort solves as often or more often"
+        0.8,
+        gt=0,
+        le=1,
+        description="drop problems that low effort solves as often or more often; none: keep all",
     )
 
     @pydantic.field_validator("efforts")
@@ -71,6 +74,11 @@ class NemotronMathV2Config(AnsweredProblemsConfig, RepairConfig, PythonConfig, S
             if effort not in EFFORTS or efforts.count(effort) > 1:
                 raise ValueError(f"{effort!r} is not one of {', '.join(EFFORTS)}, each once")
         return efforts
+
+    @pydantic.field_validator("max_pass_rate", mode="before")
+    @classmethod
+    def _or_none(cls, rate: Any) -> Any:
+        return None if rate == "none" else rate
 
     @pydantic.model_validator(mode="after")
     def _solves_something(self) -> "NemotronMathV2Config":

@@ -62,8 +62,14 @@ class OpenReasoningMathConfig(AnsweredProblemsConfig, RepairConfig, SummarySetti
     )
 
     @pydantic.model_validator(mode="after")
-    def _has_no_code(self) -> "OpenReasoningMathConfig":
+    def _holds_a_rate(self) -> "OpenReasoningMathConfig":
         self.refuse_filters_of_code()
+        most = self.max_pass_rate
+        if most is not None and self.min_pass_rate >= most:
+            raise ValueError(
+                f"no pass rate is from min_pass_rate {self.min_pass_rate:g} to below max_pass_rate "
+                f"{most:g}; swap them or drop one"
+            )
         return self
 
     def expected_rows(self) -> int:

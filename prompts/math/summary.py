@@ -21,7 +21,7 @@ FAULTS = {
 }
 MOST_STEPS = 9
 RESPELT = 0.2  # the share of answers in another spelling
-_BOX = re.compile(r"\\boxed\{([^{}]*)\}")
+_BOX = re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}")
 _STEP = "Step {}: what is known so far is used once more, and the next value follows from it.\n"
 
 

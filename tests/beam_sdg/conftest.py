@@ -1,7 +1,11 @@
 """What tests share: sources read by a pipeline, and finished datasets without a run."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +141,25 @@ def read_sources(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Read
 def _lines(folder: Path, name: str) -> list:
     files = sorted(folder.glob(f"{name}-*"))
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+@pytest.fixture
+def job_service() -> Iterator[str]:
+    """A portable job service: jobs are submitted over gRPC and everything is pickled."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    module = "apache_beam.runners.portability.local_job_service_main"
+    service = subprocess.Popen(
+        [sys.executable, "-m", module, "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    yield f"127.0.0.1:{port}"
+    service.kill()
+    service.wait()

@@ -1,10 +1,6 @@
 """Runs: phases, fingerprints, conservation, publication, and a runner that pickles everything."""
 
 import dataclasses
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -419,28 +415,6 @@ def test_two_processes_write_the_bytes_of_one(tmp_path):
         for kind in ("rows", "rejects"):
             pairs = zip(one.shards_of(stage, kind), two.shards_of(stage, kind), strict=True)
             assert all(Path(a).read_bytes() == Path(b).read_bytes() for a, b in pairs)
-
-
-@pytest.fixture
-def job_service() -> Iterator[str]:
-    """A portable job service: jobs are submitted over gRPC and everything is pickled."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    module = "apache_beam.runners.portability.local_job_service_main"
-    service = subprocess.Popen(
-        [sys.executable, "-m", module, "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    yield f"127.0.0.1:{port}"
-    service.kill()
-    service.wait()
 
 
 def test_infinibyte_on_the_portable_job_service_writes_the_same_bytes(
