@@ -137,7 +137,7 @@ def _report(arguments: Sequence[str], console: rich.console.Console) -> None:
 
 def _recipes(arguments: Sequence[str], console: rich.console.Console) -> None:
     for recipe in RECIPES.values():
-        console.print(f"{recipe.name:24}{recipe.summary}")
+        console.print(f"{recipe.name:28}{recipe.summary}")
         for mode, flags in recipe.modes.items():
             console.print(f"  --mode {mode:17}{' '.join(flags)}")
 

@@ -27,7 +27,7 @@ from beam_sdg.publish import (
     write_manifest,
 )
 from beam_sdg.recipes.recipe import Context, is_named, stages_of
-from beam_sdg.report import gather, print_report, write_report
+from beam_sdg.report import Figures, gather, print_report, write_report
 from beam_sdg.runs import Run, Stage, StageManifest, code_hash
 from beam_sdg.serving import served
 from transforms.engines.endpoint import Endpoint
@@ -191,7 +191,8 @@ def launch(
     finished = read_manifest(output)
     if finished is not None and finished.fingerprint == prepared.fingerprint:
         console.print(f"{output} is complete; there is nothing to do")
-        print_report(console, gather(finished, output), output)
+        print_report(console, figures := gather(finished, output), output)
+        _require_rows(figures, output)
         _push(invocation, output, console)
         return
     _require_replaceable(finished, invocation)
@@ -209,12 +210,16 @@ def launch(
         write_report(figures, output)
         write_manifest(figures.manifest, output)
     print_report(console, figures, output)
+    _require_rows(figures, output)
+    _push(invocation, output, console)
+
+
+def _require_rows(figures: Figures, output: str) -> None:
     if not figures.data.rows:
         raise RunError(
             f"{output} has no rows: all were rejected or left out; its rejects say why, and "
-            "beam-sdg preview shows what the model says"
+            "beam-sdg preview shows what becomes of ten rows"
         )
-    _push(invocation, output, console)
 
 
 def _push(invocation: Invocation, output: str, console: rich.console.Console) -> None:

@@ -216,6 +216,8 @@ def _help(field: Any) -> str:
         return field.description.replace("%", "%%") + " (required)"
     if isinstance(default, dict):
         default = ",".join(f"{name}={value:g}" for name, value in default.items())
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
     if isinstance(default, bool):
         default = str(default).lower()
     shown = f" (default: {default})" if default not in (None, (), "", "false") else ""

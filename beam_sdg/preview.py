@@ -56,7 +56,8 @@ def preview(
         if samples:
             console.print(f"{len(samples)} samples, of which {samples[0]} came furthest:")
         way = way_of(manifest, work_dir, samples[0] if samples else row_id)
-        print_way(console, [station for station in way if station.turns], SHOWN_CHARACTERS)
+        asked = [station for station in way if station.turns]
+        print_way(console, asked or way, SHOWN_CHARACTERS)
     console.rule()
     shown = launch.output if not invocation.run.work_dir else work_dir
     console.print(
@@ -200,8 +201,8 @@ def _rehearsed(invocation: Invocation, folder: str) -> Invocation:
 
 
 def _ids(launch: Launch) -> list[str]:
-    """The ids of the rows that the first asked stage took, in their order."""
-    first: Stage = next(stage for stage in launch.run.stages if stage.ask)
-    [before] = first.inputs
+    """The ids of the rows that the first asked stage took, or that were read, in their order."""
+    asked = [stage for stage in launch.run.stages if stage.ask]
+    before = asked[0].inputs[0] if asked else launch.run.stages[0].name
     paths = launch.run.shards_of(before, "rows")
     return [row_id for path in paths for row_id in column_values(path, "id")]

@@ -24,9 +24,10 @@ class TemplateConfig(RecipeConfig):
 
         Raises:
             UsageError: it writes a date, and there is none; or the model has no template.
-            InputError: the model cannot be read.
+            InputError: the model or its template cannot be read.
         """
         template = _template_of(model, revision)
+        template.check()
         if not template.reads_the_date:
             return template
         if not self.today:

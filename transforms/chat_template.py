@@ -100,6 +100,20 @@ class ChatTemplate:
                 "prompt or the template's arguments, or take another model"
             ) from error
 
+    def check(self) -> None:
+        """Look whether the template can be read at all.
+
+        Raises:
+            InputError: it cannot.
+        """
+        try:
+            _compiled(self.text)
+        except jinja2.TemplateError as error:
+            said = " ".join(str(error).split())
+            raise InputError(
+                f"the chat template of {self.name} cannot be read: {said}; mend or copy it"
+            ) from error
+
     def rendered(self, messages: Sequence[Written], **variables: Any) -> str:
         """As `render`, with no more than the variables that are given.
 

@@ -63,17 +63,13 @@ class OpenReasoningMathConfig(AnsweredProblemsConfig, RepairConfig, SummarySetti
 
     @pydantic.model_validator(mode="after")
     def _holds_a_rate(self) -> "OpenReasoningMathConfig":
+        self.refuse_filters_of_code()
         most = self.max_pass_rate
         if most is not None and self.min_pass_rate >= most:
             raise ValueError(
                 f"no pass rate is from min_pass_rate {self.min_pass_rate:g} to below max_pass_rate "
                 f"{most:g}; swap them or drop one"
             )
-        return self
-
-    @pydantic.model_validator(mode="after")
-    def _has_no_code(self) -> "OpenReasoningMathConfig":
-        self.refuse_filters_of_code()
         return self
 
     def expected_rows(self) -> int:

@@ -5,6 +5,8 @@
 The names of columns and filters are those of NVIDIA's NeMo-Skills.
 """
 
+from pathlib import Path
+
 import pydantic
 
 from beam_sdg.recipes.problems import AnsweredSourcesConfig
@@ -12,10 +14,13 @@ from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import SftConfig, TracesTo, same, training_data
 from beam_sdg.recipes.solving import PROMPT
 from beam_sdg.runs import Stage
+from beam_sdg.sources import Source
 from transforms.records import Trace
 from transforms.sft.render import variables_of
-from transforms.sft.traces import TracesOfRows
+from transforms.sft.traces import GENERATION, TracesOfRows
 from transforms.tir.formats import CODE_FORMATS
+
+_BYTES = {".gz": 10, ".bz2": 10, ".xz": 10, ".zst": 10, ".parquet": 10}  # of text, at most
 
 
 class PrepareSftConfig(AnsweredSourcesConfig, SftConfig):
@@ -36,6 +41,15 @@ class PrepareSftConfig(AnsweredSourcesConfig, SftConfig):
     code_format: str = pydantic.Field(
         "", description=f"how calls to Python are written: {', '.join(CODE_FORMATS)}"
     )
+
+    def expected_rows(self) -> int:
+        """Of files no more than their sizes allow: a row has at least 100 bytes, if not packed."""
+        files = [file for text in self.problems for file in Source.parse(text).files()]
+        sizes = [_BYTES.get(Path(file.path).suffix, 1) * file.size_in_bytes for file in files]
+        return min(self.num_records, sum(sizes) // 100 + 1) if files else self.num_records
+
+    def _columns(self) -> dict[str, str]:
+        return {**super()._columns(), "needed": GENERATION}
 
     @pydantic.field_validator("code_format")
     @classmethod

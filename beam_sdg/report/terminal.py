@@ -19,10 +19,8 @@ _WIDTH = 100
 def print_report(console: rich.console.Console, figures: Figures, output: str) -> None:
     """Print what came out, all tables, and where the rejects are."""
     manifest = figures.manifest
-    _say(
-        console,
-        f"{manifest.recipe}: {figures.data.rows} rows in {output}/data, by {manifest.model}",
-    )
+    by = f", by {manifest.model}" if manifest.model else ""
+    _say(console, f"{manifest.recipe}: {figures.data.rows} rows in {output}/data{by}")
     for table in tables(figures):
         console.print(_drawn(table))
     for hint in hints(figures):

@@ -139,6 +139,11 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
                 f"{self.pattern} has no column {answer!r} for expected answers (its first rows "
                 f"have {', '.join(columns)}); name the column with --answer_column"
             )
+        if self.format.needed is not None and self.format.needed not in columns:
+            raise InputError(
+                f"{self.pattern} has no column {self.format.needed!r}, without which its rows are "
+                f"of no use (its first rows have {', '.join(columns)}); rename one"
+            )
         return self.model_copy(update={"format": self.format.model_copy(update={"text": found})})
 
 

@@ -90,7 +90,7 @@ def is_unlabeled(parsed: ParsedTrace, filters: SftFilters, lengths: Lengths) -> 
     """Nobody has judged it."""
     if filters.add_unlabeled or parsed.trace.is_correct is not None:
         return None
-    return "nobody has judged it"
+    return "nobody has judged it, or the verdict cannot be read"
 
 
 def is_incorrect(parsed: ParsedTrace, filters: SftFilters, lengths: Lengths) -> str | None:
@@ -98,7 +98,8 @@ def is_incorrect(parsed: ParsedTrace, filters: SftFilters, lengths: Lengths) -> 
     if filters.add_incorrect or parsed.trace.is_correct is not False:
         return None
     trace = parsed.trace
-    return f"its answer is {trace.predicted_answer!r}, the expected one {trace.expected_answer!r}"
+    answers = f"its answer is {trace.predicted_answer!r}, the expected {trace.expected_answer!r}"
+    return f"it was judged wrong; {answers}"
 
 
 def is_correct(parsed: ParsedTrace, filters: SftFilters, lengths: Lengths) -> str | None:

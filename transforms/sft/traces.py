@@ -26,7 +26,8 @@ from transforms.seeding import digest
 # The published names of columns, of which a row of somebody else's may have any.
 GENERATION, REASONING = "generation", "reasoning_content"
 JUDGEMENT, SYMBOLIC = "judgement", "symbolic_correct"
-_TEXTS = ("predicted_answer", "finish_reason")
+PREDICTED = "predicted_answer"
+_TEXTS = ("finish_reason",)
 _COUNTS = ("majority_votes", "total_votes", "total_code_executions")
 
 
@@ -71,9 +72,10 @@ def trace_of_row(
     columns = json.loads(row.extra)
     reason, detail = _fault(columns)
     if reason:
-        return Reject(stage, reason, detail, row.id, canonical_json(columns), reply="")
+        whole = {"problem": row.text, "expected_answer": row.expected_answer, **columns}
+        return Reject(stage, reason, detail, row.id, canonical_json(whole), reply="")
     problem_id = digest("problem", row.text)
-    known = {GENERATION, REASONING, JUDGEMENT, SYMBOLIC, *_TEXTS, *_COUNTS}
+    known = {GENERATION, REASONING, JUDGEMENT, SYMBOLIC, PREDICTED, *_TEXTS, *_COUNTS}
     return Trace(
         id=sample_id(problem_id, int(row.id, 16) % 10**12),
         problem_id=problem_id,
@@ -81,7 +83,7 @@ def trace_of_row(
         generation=columns.get(GENERATION) or "",
         reasoning_content=columns.get(REASONING) or "",
         expected_answer=row.expected_answer,
-        predicted_answer=columns.get("predicted_answer"),
+        predicted_answer=None if columns.get(PREDICTED) is None else str(columns[PREDICTED]),
         is_correct=_is_correct(columns, use_judgement),
         finish_reason=columns.get("finish_reason") or "",
         **{name: columns.get(name) for name in _COUNTS},
@@ -141,6 +143,9 @@ _LABELS = {CORRECT: True, INCORRECT: False, NO_ANSWER: False}
 
 def _fault(columns: Mapping[str, Any]) -> tuple[str, str]:
     """(reason, detail) of a row that is no trace; ("", "") where nothing is wrong."""
+    predicted = columns.get(PREDICTED)
+    if isinstance(predicted, bool) or not isinstance(predicted, str | int | float | None):
+        return "bad_column", f"column {PREDICTED!r} is {predicted!r:.100}, not a text or a number"
     for name in (GENERATION, REASONING, *_TEXTS):
         if not isinstance(columns.get(name), str | None):
             return "bad_column", f"column {name!r} is {columns[name]!r:.100}, not a text"

@@ -128,7 +128,7 @@ def test_columns_of_other_names_ride_along():
         ({"generation": ["a"]}, "bad_column"),
         ({"total_votes": "16"}, "bad_column"),
         ({"majority_votes": True}, "bad_column"),
-        ({"predicted_answer": 8}, "bad_column"),
+        ({"predicted_answer": [8]}, "bad_column"),
     ],
 )
 def test_a_row_that_is_no_trace_is_a_reject(columns, reason):
