@@ -119,10 +119,10 @@ def test_gsm8k_comes_out_as_planned(docker, data, beam_sdg_command, tmp_path):
 
 
 def test_stages_one_at_a_time_write_the_same_bytes(tmp_path):
-    """Of two efforts, the first of which says what the second is asked about."""
+    """Of one effort, which says what of its own solutions goes on."""
     path = ROOT / "beam_sdg" / "samples" / "math.jsonl"
     flags = [
-        "nemotron-math-v2", f"--problems={path}", "--efforts=medium,low", "--samples=3",
+        "nemotron-math-v2", f"--problems={path}", "--efforts=low", "--samples=3",
         "--python_samples=0", "--num_records=8", "--max_pass_rate=0.7",
     ]  # fmt: skip
     whole, apart = tmp_path / "whole", tmp_path / "apart"
@@ -132,9 +132,9 @@ def test_stages_one_at_a_time_write_the_same_bytes(tmp_path):
         assert not (apart / "manifest.json").exists()
         assert main([*flags, f"--output={apart}", f"--stages={name}"]) == 0
     assert planned.files_of(apart) == planned.files_of(whole)
-    [filtered] = [stage for stage in stages if stage["stage"] == "filter_problems"]
-    assert filtered["rejects"] == {"too_easy": 8 - filtered["rows"]}
-    assert 0 < filtered["rows"] < 8
+    [filtered] = [stage for stage in stages if stage["stage"] == "filter_solutions_low"]
+    assert filtered["rejects"] == {"too_easy": 24 - filtered["rows"]}
+    assert 0 < filtered["rows"] < 24
 
 
 def stages_of_flags(*flags: str) -> dict[str, tuple[str, ...]]:
