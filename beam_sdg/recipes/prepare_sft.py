@@ -6,6 +6,7 @@ The names of columns and filters are those of NVIDIA's NeMo-Skills.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pydantic
 
@@ -48,8 +49,9 @@ class PrepareSftConfig(AnsweredSourcesConfig, SftConfig):
         sizes = [_BYTES.get(Path(file.path).suffix, 1) * file.size_in_bytes for file in files]
         return min(self.num_records, sum(sizes) // 100 + 1) if files else self.num_records
 
-    def _columns(self) -> dict[str, str]:
-        return {**super()._columns(), "needed": GENERATION}
+    def _columns(self) -> dict[str, Any]:
+        columns = super()._columns()
+        return {**columns, "needed": (*columns.get("needed", ()), GENERATION)}
 
     @pydantic.field_validator("code_format")
     @classmethod

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pydantic
 
@@ -34,7 +35,7 @@ class SourcesConfig(RecipeConfig):
         given = self.problems or (f"sample={SAMPLES / f'{sample}.jsonl'}",)
         return tuple(Source.parse(text, **self._columns()).resolve("--column") for text in given)
 
-    def _columns(self) -> dict[str, str]:
+    def _columns(self) -> dict[str, Any]:
         names = {"text": self.column, "id": self.id_column, "licence": self.licence}
         return {name: value for name, value in names.items() if value}
 
@@ -82,9 +83,11 @@ class AnsweredSourcesConfig(SourcesConfig):
             for source in super().sources(sample)
         )
 
-    def _columns(self) -> dict[str, str]:
+    def _columns(self) -> dict[str, Any]:
+        needed = (self.answer_column,) if self.answer_column else ()
         names = {"answer": self.answer_column, "answer_pattern": self.answer_pattern}
-        return super()._columns() | {name: value for name, value in names.items() if value}
+        own = {**names, "needed": needed}
+        return super()._columns() | {name: value for name, value in own.items() if value}
 
 
 class AnsweredProblemsConfig(AnsweredSourcesConfig, ProblemsConfig):

@@ -14,7 +14,7 @@ class Format(pydantic.BaseModel, frozen=True, extra="forbid"):
     licence: the dataset's; `licence_column` says it for each row, where it is filled.
     answer: the column of the expected answer; of a text that has more to it, `answer_pattern` is
         what to take: the group of its last match, line by line.
-    needed: a further column that rows are of no use without.
+    needed: further columns that rows are of no use without.
     dropped: columns that do not go on with the row.
     excluded: (column, value) of rows that are not wanted.
     published: the dataset on the hub, as `hf://…`.
@@ -28,7 +28,7 @@ class Format(pydantic.BaseModel, frozen=True, extra="forbid"):
     licence_column: str | None = None
     answer: str | None = None
     answer_pattern: str | None = None
-    needed: str | None = None
+    needed: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     excluded: tuple[tuple[str, str], ...] = ()
     published: str | None = None

@@ -30,7 +30,7 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
     format: Format
 
     @classmethod
-    def parse(cls, written: str, **columns: str) -> "Source":
+    def parse(cls, written: str, **columns: Any) -> "Source":
         """The source that FORMAT=PATTERN, PATTERN or FORMAT names.
 
         A bare FORMAT means the dataset as it is published. `columns` of a `Format` come before
@@ -133,17 +133,13 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
                 f"{self.pattern} has no column {' or '.join(map(repr, wanted))} (its first rows "
                 f"have {', '.join(columns)}); {mend}"
             )
-        answer = self.format.answer
-        if answer is not None and answer not in columns:
-            raise InputError(
-                f"{self.pattern} has no column {answer!r} for expected answers (its first rows "
-                f"have {', '.join(columns)}); name the column with --answer_column"
-            )
-        if self.format.needed is not None and self.format.needed not in columns:
-            raise InputError(
-                f"{self.pattern} has no column {self.format.needed!r}, without which its rows are "
-                f"of no use (its first rows have {', '.join(columns)}); rename one"
-            )
+        for name in self.format.needed:
+            if name not in columns:
+                mend = "; name another with --answer_column" if name == self.format.answer else ""
+                raise InputError(
+                    f"{self.pattern} has no column {name!r}, without which its rows are of no use "
+                    f"(its first rows have {', '.join(columns)}){mend}"
+                )
         return self.model_copy(update={"format": self.format.model_copy(update={"text": found})})
 
 

@@ -107,8 +107,8 @@ def test_the_problems_of_openmathreasoning_are_without_what_was_made_of_them():
 def test_a_column_of_answers_that_is_not_there_is_named(tmp_path):
     """At once, with the flag that mends it."""
     path = write(tmp_path / "f.jsonl", lines(ROWS))
-    with pytest.raises(InputError, match="no column 'solution' for expected answers.*--answer_col"):
-        Source.parse(path, answer="solution").resolve("--column")
+    with pytest.raises(InputError, match="no column 'solution', without which.*--answer_col"):
+        Source.parse(path, answer="solution", needed=("solution",)).resolve("--column")
 
 
 def test_a_licence_is_the_rows_own_or_else_its_datasets():

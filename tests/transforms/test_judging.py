@@ -83,10 +83,14 @@ def test_a_pair_of_answers_is_asked_about_once():
     of = problem(1, "7")
     judgements = compared(solutions(of, "8", " 8 ", "9", "7", None, "8"))
     pairs = pairs_of(judgements)
-    assert [(pair.id, pair.expected_answer, pair.predicted_answer) for pair in pairs] == [
-        ("p1-pair0", "7", "8"),
-        ("p1-pair1", "7", "9"),
+    assert [(pair.expected_answer, pair.predicted_answer) for pair in pairs] == [
+        ("7", "8"),
+        ("7", "9"),
     ]
+    ids = {pair.predicted_answer: pair.id for pair in pairs}
+    assert all(row_id.startswith("p1-pair") for row_id in ids.values())
+    [more] = pairs_of(compared(solutions(of, "7", "9")))
+    assert more.id == ids["9"], "whatever else was predicted"
     assert {pair.problem for pair in pairs} == {of.text}
 
 
@@ -176,6 +180,14 @@ def test_solutions_get_their_verdicts_and_the_pass_rate():
     ]
     assert [row.solution for row in joined] == [some[0], some[1], some[3]]
     assert pass_rate(["unjudged"]) is None
+
+
+def test_samples_that_were_lost_have_solved_nothing():
+    """Two right ones of sixteen are no easy problem; of the unjudged nobody knows."""
+    assert pass_rate(["correct"] * 2, asked=16) == 0.125
+    assert pass_rate(["correct"] * 2 + ["unjudged"] * 6, asked=16) == 0.2
+    assert pass_rate(["correct", "incorrect"], asked=2) == 0.5
+    assert pass_rate([], asked=16) is None
 
 
 @settings(deadline=None)

@@ -148,13 +148,13 @@ def test_the_manifest_has_a_row_for_each_problem_with_an_answer():
         trace("d", problem_id="q", id="q-0", expected_answer=None),
     ]
     asks = "{{ messages[0].content }}{% if add_generation_prompt %} Answer:{% endif %}"
-    verb = PrepareForRl("manifest", same, SftFormat(template=ChatTemplate(asks)))
+    verb = PrepareForRl("manifest", same, sft_format=SftFormat(template=ChatTemplate(asks)))
     for seed in range(3):
         rows, [reject] = outcome(shuffled(traces, seed), verb)
         question = "How many are there?"
         assert rows == [RlExample(question, "7", f"{question} Answer:", "p")]
         assert (reject.id, reject.reason) == ("q", "no_expected_answer")
     refuses = SftFormat(template=ChatTemplate("{{ raise_exception('no') }}"))
-    _, rejects = outcome(traces, PrepareForRl("manifest", same, refuses))
+    _, rejects = outcome(traces, PrepareForRl("manifest", same, sft_format=refuses))
     told = {reject.id: reject.reason for reject in rejects}
     assert told == {"p": "template_refuses", "q": "no_expected_answer"}

@@ -52,7 +52,7 @@ PLANTED = {
     "majority_filter": ({"min_majority_votes": 3}, trace(majority_votes=2, total_votes=2)),
     "drop_incorrect_arithmetic": (
         {"drop_incorrect_arithmetic": True},
-        trace(f"As 2 + 2 = 5, {GOOD}"),
+        trace(f"So 2 + 2 = 5, {GOOD}"),
     ),
     "remove_len_outlier_problems": ({"min_problem_length": 20}, trace()),
     "remove_len_outlier_solutions": ({"max_solution_length": 20}, trace()),

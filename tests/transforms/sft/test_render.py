@@ -199,7 +199,8 @@ def test_the_prompt_is_a_template_of_ours(tmp_path):
     assert texts(one, **ask, system_message="")[0] == rest
     row = made(one, **ask, metadata={"a": 2, "effort": "high"})
     assert isinstance(row, SftExample)
-    assert json.loads(row.extra) == {"a": 2, "effort": "high"}
+    assert json.loads(row.extra) == {"a": 1}
+    assert json.loads(row.metadata) == {"a": 2, "effort": "high"}
     assert row.messages == (
         SftMessage("system", "Be brief."),
         SftMessage("user", user),

@@ -93,7 +93,16 @@ def read(**columns: object) -> Trace:
 )
 def test_a_judgement_that_cannot_be_read_is_none(said, is_correct):
     """Never a no."""
-    assert read(judgement=said, symbolic_correct=not is_correct).is_correct is is_correct
+    trace = trace_of_row(row(judgement=said, symbolic_correct=not is_correct), "traces", True)
+    assert isinstance(trace, Trace)
+    assert trace.is_correct is is_correct
+
+
+def test_the_column_that_is_there_is_taken():
+    """A judgement before a comparison of symbols; either alone will do."""
+    assert read(judgement="yes", symbolic_correct=False).is_correct is True
+    assert read(symbolic_correct=False).is_correct is False
+    assert read().is_correct is None
 
 
 def test_symbolic_correct_may_be_asked_for():
@@ -117,7 +126,9 @@ def test_columns_of_other_names_ride_along():
     trace = read(seed=7, reasoning_content="Hm.", total_votes=16, finish_reason="length")
     assert json.loads(trace.extra) == {"seed": 7}
     assert (trace.reasoning_content, trace.total_votes) == ("Hm.", 16)
-    assert (trace.finish_reason, trace.provenance) == ("length", None)
+    assert trace.finish_reason == "length"
+    assert trace.provenance is not None
+    assert trace.provenance.problem.source == "rows"
 
 
 @pytest.mark.parametrize(
