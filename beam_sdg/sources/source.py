@@ -135,10 +135,9 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
             )
         for name in self.format.needed:
             if name not in columns:
-                mend = "; name another with --answer_column" if name == self.format.answer else ""
                 raise InputError(
                     f"{self.pattern} has no column {name!r}, without which its rows are of no use "
-                    f"(its first rows have {', '.join(columns)}){mend}"
+                    f"(its first rows have {', '.join(columns)}); rename one, or name another"
                 )
         return self.model_copy(update={"format": self.format.model_copy(update={"text": found})})
 

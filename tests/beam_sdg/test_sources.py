@@ -107,7 +107,7 @@ def test_the_problems_of_openmathreasoning_are_without_what_was_made_of_them():
 def test_a_column_of_answers_that_is_not_there_is_named(tmp_path):
     """At once, with the flag that mends it."""
     path = write(tmp_path / "f.jsonl", lines(ROWS))
-    with pytest.raises(InputError, match="no column 'solution', without which.*--answer_col"):
+    with pytest.raises(InputError, match="no column 'solution', without which.*name another"):
         Source.parse(path, answer="solution", needed=("solution",)).resolve("--column")
 
 
