@@ -60,10 +60,8 @@ def preview(
         print_way(console, asked or way, SHOWN_CHARACTERS)
     console.rule()
     shown = launch.output if not invocation.run.work_dir else work_dir
-    console.print(
-        f"{len(ids)} rows; the whole of one: beam-sdg show {shown} ID. The full run will not ask "
-        "again for these answers."
-    )
+    again = " The full run will not ask again for these answers." if launch.models else ""
+    console.print(f"{len(ids)} rows; the whole of one: beam-sdg show {shown} ID.{again}")
 
 
 def dry_run(invocation: Invocation, console: rich.console.Console) -> None:

@@ -338,8 +338,8 @@ class JudgedSolution:
     """A solution, and whether its final answer is the expected one.
 
     The fields of the verdict are those of `Judgement`. `pass_rate` is there where it was counted:
-    the share of correct ones among the problem's samples that were judged together. `fragments` are there if judges
-    have looked at what its code is worth.
+    the share of correct ones among the problem's samples that were judged together. `fragments`
+    are there if judges have looked at what its code is worth.
     """
 
     id: str
