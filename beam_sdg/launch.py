@@ -79,7 +79,9 @@ class Launch:
             stages=tuple(stages_of(recipe, invocation.config, context)),
             work_dir=work_dir,
             seed=settings.seed,
-            num_shards=settings.shards_for(invocation.config.expected_rows()),
+            num_shards=settings.shards_for(
+                invocation.config.expected_rows(), invocation.config.rows_per_shard
+            ),
             options=invocation.beam,
             code=digest(code_hash(), recipe.code.read_text()) if recipe.code else code_hash(),
         )

@@ -15,8 +15,6 @@ from beam_sdg.recipes.recipe import Recipe, RecipeConfig
 from beam_sdg.runs import IN_PROCESS
 from transforms.errors import UsageError
 
-ROWS_PER_SHARD = 50_000
-
 
 class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     """What every run needs to know, whatever its recipe."""
@@ -49,9 +47,9 @@ class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
         False, description="show the stages, the first prompts and an estimate, and ask nothing"
     )
 
-    def shards_for(self, expected_rows: int) -> int:
-        """The number of shards asked for, or one per 50,000 expected rows."""
-        return self.num_shards or max(1, -(-expected_rows // ROWS_PER_SHARD))
+    def shards_for(self, expected_rows: int, rows_per_shard: int) -> int:
+        """The number of shards asked for, or as many as the expected rows need."""
+        return self.num_shards or max(1, -(-expected_rows // rows_per_shard))
 
 
 @dataclasses.dataclass(frozen=True)

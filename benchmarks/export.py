@@ -1,13 +1,14 @@
-"""Rows of 10 KB from a stage to data files: how fast, and in how much memory.
+"""Rows of 10 KB from solutions to data files: how fast, and in how much memory.
 
     python benchmarks/export.py                      100,000 rows and a million
     python benchmarks/export.py 20000 200000         other sizes
 
-A source of small records, a stage that makes of each a row of 10 KB, on the fly and all in one
-pipeline, and publication in two splits, as Parquet and then as JSONL. Each size is a process of its
-own, whose peak is that of the product; it takes about 20 KB of disk a row, in a folder that goes
-with it. The ratios are those of the time per row and of the peak to the size before: 1.0 is linear,
-and memory that does not grow.
+The stages of a recipe: traces, made on the fly of small records, are filtered, deduplicated and
+rendered, put into two buckets by length, exported, and published, as Parquet and then as JSONL. A
+row has its text three times, as generation, output and message. Each size is a process of its own,
+whose peak is that of the product; it takes about 40 KB of disk a row, in a folder that goes with
+it. The ratios are those of the time per row and of the peak to the size before: 1.0 is linear, and
+memory that does not grow.
 """
 
 import argparse
@@ -29,34 +30,28 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_sdg.formats import FORMATS
 from beam_sdg.options import RunSettings
 from beam_sdg.publish import publish
+from beam_sdg.recipes.problems import SourcesConfig
+from beam_sdg.recipes.sft import same
 from beam_sdg.runs import Run, Stage
-from transforms.outcome import Outcome, SourceOutcome
-from transforms.records import Reject
+from transforms.export import ExportRows
+from transforms.outcome import SourceOutcome
+from transforms.records import Reject, SftExample, Trace
 from transforms.seeding import digest, integer
+from transforms.sft.lengths import BucketByLength
+from transforms.sft.options import SftFilters
+from transforms.sft.prepare import PrepareForSft
 
 ROW_BYTES = 10_000
 CHUNK = 1000
-SPLITS = ("high_with_python", "low")
+TEXT_BYTES = ROW_BYTES // 3
+FILTERS = SftFilters(drop_multi_boxed=True, trim_solutions=True, max_solution_length=10**6)
+LONG = 4 * TEXT_BYTES // 3  # of every tenth
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Number:
     id: str
     number: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Message:
-    role: str
-    content: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Example:
-    id: str
-    split: str
-    messages: tuple[Message, ...]
-    expected_answer: str | None
 
 
 @dataclasses.dataclass(eq=False)
@@ -81,15 +76,6 @@ def numbers(chunk: int) -> Iterator[Number]:
         yield Number(digest("number", number), number)
 
 
-@dataclasses.dataclass(eq=False)
-class MakeExamples(beam.PTransform):
-    """A row of `ROW_BYTES` of each number; no stage that a run could cut into its shards."""
-
-    def expand(self, records: beam.PCollection) -> Outcome:
-        none = records.pipeline | "None" >> beam.Create([]).with_output_types(Reject)
-        return Outcome(records | "Make" >> beam.Map(example), none)
-
-
 @functools.cache
 def book() -> bytes:
     """A megabyte of letters, digits and signs, six bits in each: little is saved by packing it."""
@@ -98,24 +84,36 @@ def book() -> bytes:
     return draws.translate(bytes(signs[byte % 64] for byte in range(256)))
 
 
-def example(record: Number) -> Example:
-    """Forty passages of the book: no two rows alike, and none made of long repeats."""
-    passages = range(ROW_BYTES // 250)
+def trace_of(record: Number) -> Trace:
+    """Passages of the book: no two rows alike, and none made of long repeats."""
+    length = TEXT_BYTES if record.number % 10 else LONG
+    passages = range(length // 250)
     starts = [integer(len(book()) - 250, record.number, passage) for passage in passages]
     text = b"".join(book()[start : start + 250] for start in starts).decode()
-    messages = (Message("user", text[:500]), Message("assistant", text[500:]))
-    answer = str(record.number) if record.number % 3 else None
-    return Example(record.id, SPLITS[record.number % 10 == 0], messages, answer)
+    return Trace(
+        id=record.id,
+        problem_id=record.id,
+        problem=text[:500],
+        generation=f"{text}\n\\boxed{{{record.number}}}",
+        reasoning_content="",
+        expected_answer=str(record.number),
+        predicted_answer=str(record.number),
+        is_correct=True,
+        finish_reason="stop",
+    )
 
 
 def run(size: int, folder: str) -> None:
     """Make and publish in this process; print seconds of stage and formats, and peak bytes."""
     stages = (
         Stage("numbers", Numbers(size), Number, {"count": size}),
-        Stage("export", MakeExamples(), Example, {}, ("numbers",)),
+        Stage("prepare", PrepareForSft("prepare", trace_of, FILTERS), SftExample, {}, ("numbers",)),
+        Stage("bucket", BucketByLength((LONG,)), SftExample, {}, ("prepare",)),
+        Stage("export", ExportRows(same, SftExample), SftExample, {}, ("bucket",)),
     )
+    shards = RunSettings().shards_for(size, SourcesConfig.rows_per_shard)
     options = PipelineOptions(["--runner=FnApiRunner"])
-    made = Run(stages, f"{folder}/work", 0, RunSettings().shards_for(size), options)
+    made = Run(stages, f"{folder}/work", 0, shards, options)
     made.execute(only=["numbers"])
     began = time.perf_counter()
     published = made.execute()

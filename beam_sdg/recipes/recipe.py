@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pydantic
 
@@ -24,7 +24,12 @@ C = TypeVar("C", bound="RecipeConfig")
 
 
 class RecipeConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """Base of recipes' configurations; every field is a flag of the same name."""
+    """Base of recipes' configurations; every field is a flag of the same name.
+
+    `rows_per_shard` bounds what is in memory at once: the rows of one shard.
+    """
+
+    rows_per_shard: ClassVar[int] = 50_000
 
     num_records: int = pydantic.Field(10, ge=1, description="rows to make")
 

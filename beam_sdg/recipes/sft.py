@@ -16,6 +16,7 @@ from beam_sdg.runs import Stage
 from beam_sdg.template_flags import TemplateConfig
 from transforms.chat_template import ChatTemplate
 from transforms.records import RlExample, SftExample, SftShortExample, Trace
+from transforms.sft.contamination import Labels
 from transforms.sft.downsample import Downsample
 from transforms.sft.lengths import BucketByLength, Lengths
 from transforms.sft.options import SftFilters
@@ -177,6 +178,9 @@ def _prepared(
         filters = of_problems(filters)
     settings = {
         "filters": filters.model_dump(),
+        "labels": Labels(filters.contamination_file).content_hash()
+        if filters.contamination_file
+        else "",
         "deduplicate": config.deduplicate_solutions and not config.rl_manifest,
         "format": {
             "tokenizer": config.sft_tokenizer,

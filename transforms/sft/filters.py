@@ -15,6 +15,7 @@ from transforms.outcome import Outcome, SplitRejects
 from transforms.records import Reject, Trace
 from transforms.sft import patterns
 from transforms.sft.arithmetic import incorrect_arithmetic
+from transforms.sft.contamination import Labels
 from transforms.sft.lengths import CHARACTERS, Lengths
 from transforms.sft.options import SftFilters as SftFilters
 from transforms.sft.parsed import THOUGHT, ParsedTrace, reasoning_ends
@@ -117,6 +118,20 @@ def boxes_often(parsed: ParsedTrace, filters: SftFilters, lengths: Lengths) -> s
     return f"{boxes} boxes behind the reasoning" if boxes > 1 else None
 
 
+def is_contaminated(parsed: ParsedTrace, filters: SftFilters, lengths: Lengths) -> str | None:
+    """A benchmark has its problem."""
+    path = filters.contamination_file
+    return f"{path} says so" if path and Labels(path).of(parsed.trace.problem) else None
+
+
+def lacks_label(parsed: ParsedTrace, filters: SftFilters, lengths: Lengths) -> str | None:
+    """Nobody has looked whether a benchmark has its problem."""
+    path = filters.contamination_file
+    if not path or Labels(path).of(parsed.trace.problem) is not None:
+        return None
+    return f"{path} does not know its problem"
+
+
 def has_code_errors(parsed: ParsedTrace, filters: SftFilters, lengths: Lengths) -> str | None:
     """The output of a call says that it failed, or that it was cut."""
     outputs = parsed.blocks if filters.remove_code_errors else ()
@@ -199,6 +214,8 @@ FILTERS = (
     Filter("incorrect", is_incorrect),
     Filter("correct", is_correct),
     Filter("drop_multi_boxed", boxes_often),
+    Filter("remove_contaminated", is_contaminated),
+    Filter("no_contamination_label", lacks_label),
     Filter("remove_code_errors", has_code_errors),
     Filter("remove_matplotlib", plots),
     Filter("remove_no_code", lacks_code),

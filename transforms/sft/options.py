@@ -17,6 +17,11 @@ class SftFilters(pydantic.BaseModel, frozen=True, extra="forbid"):
     drop_multi_boxed: bool = pydantic.Field(
         False, description="reject those with several boxes behind their reasoning"
     )
+    contamination_file: str | None = pydantic.Field(
+        None,
+        description="reject those whose problem it calls contaminated, or does not know: JSON "
+        "lines or Parquet with the columns problem and contaminated",
+    )
     remove_code_errors: bool = pydantic.Field(
         False, description="reject those in which a call failed or its output was cut"
     )

@@ -65,7 +65,7 @@ class PrepareForRl(beam.PTransform):
 
 def of_problems(filters: SftFilters) -> SftFilters:
     """The filters that look at problems and their answers, and not at solutions."""
-    names = ("min_majority_votes", "min_majority_percentage")
+    names = ("min_majority_votes", "min_majority_percentage", "contamination_file")
     lengths = ("min_problem_length", "max_problem_length")
     kept = {name: getattr(filters, name) for name in (*names, *lengths)}
     return ANY.model_copy(update=kept)
