@@ -81,7 +81,7 @@ class SelectUndecided(beam.PTransform):
     def expand(self, judgements: beam.PCollection) -> Outcome:
         rows = (
             judgements
-            | "KeyByProblem" >> beam.Map(_by_problem)
+            | "KeyByProblem" >> beam.Map(by_problem)
             | "Group" >> Group()
             | "Pairs" >> beam.FlatMapTuple(undecided_pairs)
         )
@@ -105,8 +105,8 @@ class ApplyVerdicts(beam.PTransform):
     def expand(self, joined: tuple[beam.PCollection, beam.PCollection]) -> Outcome:
         judgements, votes = joined
         keyed = (
-            judgements | "KeyJudgements" >> beam.Map(_by_problem),
-            votes | "KeyVotes" >> beam.Map(_by_root),
+            judgements | "KeyJudgements" >> beam.Map(by_problem),
+            votes | "KeyVotes" >> beam.Map(by_root),
         )
         rows = keyed | "Join" >> Group() | "Settle" >> beam.FlatMapTuple(settled)
         return without_rejects(rows)
@@ -134,8 +134,8 @@ class JoinVerdicts(beam.PTransform):
     def expand(self, joined: tuple[beam.PCollection, ...]) -> Outcome:
         judgements, *solutions = joined
         keyed = (
-            judgements | "KeyJudgements" >> beam.Map(_by_problem),
-            *(one | f"KeySolutions{n}" >> beam.Map(_by_root) for n, one in enumerate(solutions)),
+            judgements | "KeyJudgements" >> beam.Map(by_problem),
+            *(one | f"KeySolutions{n}" >> beam.Map(by_root) for n, one in enumerate(solutions)),
         )
         put = beam.FlatMapTuple(judged_solutions, self.asked)
         rows = keyed | "Join" >> Group() | "Put" >> put
@@ -163,8 +163,8 @@ class KeepCorrect(beam.PTransform):
     def expand(self, joined: tuple[beam.PCollection, beam.PCollection]) -> Outcome:
         judgements, solutions = joined
         keyed = (
-            judgements | "KeyJudgements" >> beam.Map(_by_problem),
-            solutions | "KeySolutions" >> beam.Map(_by_root),
+            judgements | "KeyJudgements" >> beam.Map(by_problem),
+            solutions | "KeySolutions" >> beam.Map(by_root),
         )
         kept = keyed | "Join" >> Group() | "Keep" >> beam.FlatMapTuple(_kept, self.stage)
         return kept | "Split" >> SplitRejects()
@@ -247,11 +247,13 @@ def _compared(solution: Solution, equal: Equality) -> Judgement:
     return judgement_of(solution, equal)
 
 
-def _by_problem(judgement: Judgement) -> tuple[str, Judgement]:
+def by_problem(judgement: Judgement) -> tuple[str, Judgement]:
+    """A judgement under its problem."""
     return judgement.problem_id, judgement
 
 
-def _by_root(record: Any) -> tuple[str, Any]:
+def by_root(record: Any) -> tuple[str, Any]:
+    """A record under the problem that it is, or is a sample of."""
     return lineage(record.id)[-1], record
 
 

@@ -8,9 +8,9 @@ import apache_beam as beam
 
 from transforms.codec import to_json
 from transforms.grouping import Group
-from transforms.judging import pass_rate
+from transforms.judging import by_root, pass_rate
 from transforms.outcome import Outcome, SplitRejects
-from transforms.records import Judgement, Reject, lineage
+from transforms.records import Judgement, Reject
 
 
 @dataclasses.dataclass(eq=False)
@@ -51,7 +51,7 @@ class FilterByPassRate(beam.PTransform):
 
     def expand(self, joined: tuple[beam.PCollection, ...]) -> Outcome:
         keyed = tuple(
-            one | f"KeyByProblem{number}" >> beam.Map(_by_root) for number, one in enumerate(joined)
+            one | f"KeyByProblem{number}" >> beam.Map(by_root) for number, one in enumerate(joined)
         )
         decided = keyed | "Join" >> Group() | "Decide" >> beam.FlatMapTuple(self.decided)
         return decided | "Split" >> SplitRejects()
@@ -80,10 +80,6 @@ class FilterByPassRate(beam.PTransform):
         if rate is not None and self.maximum is not None and rate >= self.maximum:
             return "too_easy", f"{rate:g} of its solutions are correct, not below {self.maximum:g}"
         return "", ""
-
-
-def _by_root(record: Any) -> tuple[str, Any]:
-    return lineage(record.id)[-1], record
 
 
 def _number(solution_id: str) -> int:

@@ -12,7 +12,7 @@ import apache_beam as beam
 
 from transforms.equality import Equality
 from transforms.grouping import Group
-from transforms.judging import CORRECT, INCORRECT, UNJUDGED, compared
+from transforms.judging import CORRECT, INCORRECT, UNJUDGED, by_problem, compared
 from transforms.majority import MajorityVote, fill, repair
 from transforms.outcome import Outcome, without_rejects
 from transforms.records import AgreedAnswer, Ballot, Judgement, Majority, Repair
@@ -68,7 +68,7 @@ class FillMajorityAnswer(beam.PTransform):
             | "Ballots" >> beam.Map(_ballot)
             | "Vote" >> beam.CombinePerKey(MajorityVote(self.quorum, self.min_answers, self.equal))
         )
-        keyed = (judgements | "KeyByProblem" >> beam.Map(_by_problem), majorities)
+        keyed = (judgements | "KeyByProblem" >> beam.Map(by_problem), majorities)
         rows = keyed | "Join" >> Group() | "Agree" >> beam.FlatMapTuple(self.agreed)
         return without_rejects(rows)
 
@@ -103,7 +103,3 @@ class FillMajorityAnswer(beam.PTransform):
 
 def _ballot(judgement: Judgement) -> tuple[str, str | None]:
     return judgement.problem_id, judgement.predicted_answer
-
-
-def _by_problem(judgement: Judgement) -> tuple[str, Judgement]:
-    return judgement.problem_id, judgement

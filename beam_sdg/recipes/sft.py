@@ -4,6 +4,7 @@ judged ─ prepare_for_sft ─ [downsample] ─ [bucket] ─ export
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,9 +13,10 @@ import pydantic
 import prompts
 from beam_sdg.models import typed
 from beam_sdg.recipes.recipe import Context
-from beam_sdg.runs import Stage
+from beam_sdg.runs import Stage, StageManifest
 from beam_sdg.template_flags import TemplateConfig
 from transforms.chat_template import ChatTemplate
+from transforms.errors import RowsLost
 from transforms.records import RlExample, SftExample, SftShortExample, Trace
 from transforms.sft.contamination import Labels
 from transforms.sft.downsample import Downsample
@@ -140,6 +142,12 @@ def training_data(
     yield context.export(last, short_of if row_type is SftShortExample else same, row_type)
 
 
+def _verify_draw(number: int, inputs: Sequence[StageManifest], made: StageManifest) -> None:
+    """All rows are drawn, or as many as were asked for."""
+    if made.rows != min(number, inputs[0].rows):
+        raise RowsLost(f"{made.stage} drew {made.rows} of {inputs[0].rows} rows, not {number}")
+
+
 def same(row: Any) -> Any:
     """The row as it is."""
     return row
@@ -234,6 +242,7 @@ def _drawn(config: SftConfig, context: Context, prepared: Stage, suffix: str) ->
             settings={"number": number, "method": method},
             inputs=(after,),
             selects=True,
+            verify=functools.partial(_verify_draw, number),
         )
         after = f"downsample{suffix}"
     if config.buckets:
