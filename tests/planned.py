@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import importlib.util
 import json
+import os
 import random
 import re
 from collections import Counter, defaultdict
@@ -359,6 +360,11 @@ def files_of(output: Path) -> dict[str, bytes]:
     paths = sorted([*output.glob("data/*"), *output.glob("rejects/*")])
     assert paths
     return {str(path.relative_to(output)): path.read_bytes() for path in paths}
+
+
+def problems(usually: int) -> int:
+    """How many problems a recipe's test takes: BEAM_SDG_PROBLEMS of them, or as many as usual."""
+    return int(os.environ.get("BEAM_SDG_PROBLEMS", usually))
 
 
 def write_problems(data: Path, to: Path, count: int, answer: Any) -> list[str]:

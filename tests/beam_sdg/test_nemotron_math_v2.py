@@ -42,14 +42,14 @@ def solved(problem: dict[str, Any], effort: str) -> Solved:
 def test_gsm8k_comes_out_as_planned(docker, data, beam_sdg_command, tmp_path):
     """What each solution of each effort becomes, which of the six sets it is in, and which none."""
     output = tmp_path / "out"
-    flags = planned.write_problems(data, tmp_path / "in.jsonl", 60, truth)
+    flags = planned.write_problems(data, tmp_path / "in.jsonl", planned.problems(60), truth)
     done = beam_sdg_command(
         "nemotron-math-v2", f"--output={output}", *flags, *DENSE, f"--samples={PLAIN}",
         f"--python_samples={PYTHON}", f"--max_pass_rate={TOO_EASY}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     read = planned.stage_rows(output, "problems")
-    assert len(read) == 60
+    assert len(read) == planned.problems(60)
 
     rejects: Rejected = set()
     rows: dict[str, dict[str, Any]] = {effort: {} for effort in EFFORTS}

@@ -21,7 +21,7 @@ def truth(text: str, number: int) -> str:
 def test_gsm8k_comes_out_as_planned(data, beam_sdg_command, tmp_path):
     """200 problems: missing answers filled by three votes or more, and no other answer touched."""
     output = tmp_path / "out"
-    flags = planned.write_problems(data, tmp_path / "in.jsonl", 200, truth)
+    flags = planned.write_problems(data, tmp_path / "in.jsonl", planned.problems(200), truth)
     done = beam_sdg_command(
         RECIPE, f"--output={output}", *flags, f"--samples={SAMPLES}", "--vote_quorum=3",
         "--add_incorrect", "--min_majority_votes=4",
@@ -80,7 +80,7 @@ def printed(text: str, number: int) -> str:
 def test_gsm8k_with_python_comes_out_as_planned(docker, data, beam_sdg_command, tmp_path):
     """60 problems: only correct solutions are looked at, and only those whose code matters kept."""
     output = tmp_path / "out"
-    flags = planned.write_problems(data, tmp_path / "in.jsonl", 60, printed)
+    flags = planned.write_problems(data, tmp_path / "in.jsonl", planned.problems(60), printed)
     done = beam_sdg_command(
         RECIPE, f"--output={output}", *flags, f"--samples={SAMPLES}", "--tir", "--judge_fragments",
         "--too_many_code_blocks=2", *DENSE,
