@@ -138,6 +138,7 @@ def test_a_row_is_made_of_plain_values():
         "source_id": "7",
         "licence": "MIT",
         "extra": '{"field":"Math"}',
+        "expected_answer": None,
     }
     assert row["problem_candidates"] == {"problems": []}
     assert row["calls"] == []
@@ -147,8 +148,8 @@ def test_a_row_is_made_of_plain_values():
 def test_the_json_of_a_record_is_canonical():
     """Keys are sorted, there are no spaces, and text that is not ASCII is kept."""
     assert to_json(PROBLEM) == (
-        '{"extra":"{\\"field\\":\\"Math\\"}","id":"8c1f","licence":"MIT","source":"theoremqa",'
-        '"source_id":"7","text":"Wie groß ist π?"}'
+        '{"expected_answer":null,"extra":"{\\"field\\":\\"Math\\"}","id":"8c1f","licence":"MIT",'
+        '"source":"theoremqa","source_id":"7","text":"Wie groß ist π?"}'
     )
 
 
