@@ -30,10 +30,12 @@ from beam_sdg.recipes.recipe import Context, is_named, stages_of
 from beam_sdg.report import Figures, gather, print_report, write_report
 from beam_sdg.runs import Run, Stage, StageManifest, code_hash
 from beam_sdg.serving import served
+from beam_sdg.stopping import check_limits, stoppable, stops_for
 from transforms.engines.endpoint import Endpoint
+from transforms.engines.stops import stops_of
 from transforms.engines.store import AnswerStore
 from transforms.engines.vllm import Vllm
-from transforms.errors import RunError, UsageError
+from transforms.errors import RunError, Stopped, UsageError
 from transforms.seeding import digest
 from transforms.tir.cells import require
 
@@ -89,7 +91,9 @@ class Launch:
             invocation.models.require_a_model()
         known = [stage.name for stage in run.stages]
         only = tuple(name for asked in settings.stages for name in meant(asked, known))
-        return cls(invocation, context, run, output, only)
+        prepared = cls(invocation, context, run, output, only)
+        check_limits(invocation.stops, prepared.models, run.in_process)
+        return prepared
 
     @property
     def fingerprint(self) -> str:
@@ -134,7 +138,12 @@ class Launch:
             python = stage.ask and stage.ask.python
             if python and not self.run.is_published(stage.name):
                 require(python.sandbox)
-        with Panel(progress, self.models).shown() as panel:
+        settings, store = self.invocation.stops, self.context.store
+        stops = stops_for(settings, store, self.models)
+        with (
+            stoppable(stops, settings, tell=not self.run.in_process),
+            Panel(progress, self.models).shown() as panel,
+        ):
             return self.run.execute(panel, only)
 
     def manifest(self, stages: list[StageManifest]) -> RunManifest:
@@ -158,6 +167,7 @@ class Launch:
             asks={stage.name: self._asked(stage) for stage in self.run.stages if stage.ask},
             summary=self.invocation.recipe.summary,
             citation=self.invocation.recipe.citation,
+            stopped=stops_of(self.context.store).why if stages[-1].partial else "",
         )
 
     def _asked(self, stage: Stage) -> Asked:
@@ -186,20 +196,22 @@ def launch(
 
     Raises:
         UsageError: the output holds something else.
+        Stopped: a limit or a signal has ended the run, and what it had is in `--output`.
         SdgError: the run failed; the same command goes on from where it stopped.
     """
     prepared = Launch.prepared(invocation)
     output, settings = prepared.output, invocation.run
     finished = read_manifest(output)
-    if finished is not None and finished.fingerprint == prepared.fingerprint:
+    is_ours = finished is not None and finished.fingerprint == prepared.fingerprint
+    if finished is not None and is_ours and not finished.stopped:
         console.print(f"{output} is complete; there is nothing to do")
         print_report(console, figures := gather(finished, output), output)
         _require_rows(figures, output)
         _push(invocation, output, console)
         return
-    _require_replaceable(finished, invocation)
+    _require_replaceable(finished, prepared)
     with prepared.held():
-        _require_replaceable(read_manifest(output), invocation)  # of a run that was faster
+        _require_replaceable(read_manifest(output), prepared)  # of a run that was faster
         stages = prepared.execute(progress, prepared.only)
         if len(stages) < len(prepared.run.stages):
             done = [stage.stage for stage in stages]
@@ -212,6 +224,10 @@ def launch(
         write_report(figures, output)
         write_manifest(figures.manifest, output)
     print_report(console, figures, output)
+    if manifest.stopped:
+        raise Stopped(
+            f"{manifest.why_partial}: {output} has what is there, and the same command goes on"
+        )
     _require_rows(figures, output)
     _push(invocation, output, console)
 
@@ -246,8 +262,10 @@ def _locked(folder: str) -> Iterator[None]:
         yield
 
 
-def _require_replaceable(finished: RunManifest | None, invocation: Invocation) -> None:
-    if finished is not None and not invocation.run.replace:
+def _require_replaceable(finished: RunManifest | None, prepared: Launch) -> None:
+    invocation = prepared.invocation
+    is_partial = finished and finished.stopped and finished.fingerprint == prepared.fingerprint
+    if finished is not None and not invocation.run.replace and not is_partial:
         same = finished.recipe == invocation.recipe.name
         of = "other settings or another version of this program" if same else finished.recipe
         raise UsageError(

@@ -13,6 +13,7 @@ from beam_sdg.formats import FileFormat
 from beam_sdg.models import ModelSettings, validated
 from beam_sdg.recipes.recipe import Recipe, RecipeConfig
 from beam_sdg.runs import IN_PROCESS
+from beam_sdg.stopping import StopSettings
 from transforms.errors import UsageError
 
 
@@ -63,6 +64,7 @@ class Invocation:
     recipe: Recipe
     run: RunSettings
     models: ModelSettings
+    stops: StopSettings
     config: RecipeConfig
     stage_settings: Mapping[str, Mapping[str, Any]]
     beam: PipelineOptions
@@ -121,6 +123,7 @@ def parse_flags(recipe: Recipe, argv: Sequence[str], prog: str) -> Invocation:
         recipe=recipe,
         run=validated(RunSettings, given[RunSettings]),
         models=validated(ModelSettings, given[ModelSettings]),
+        stops=validated(StopSettings, given[StopSettings]),
         config=validated(recipe.config, given[recipe.config]),
         stage_settings=stage_settings,
         beam=options,
@@ -148,6 +151,7 @@ def _parser(recipe: Recipe, prog: str) -> tuple[Parser, tuple[type[pydantic.Base
     groups: dict[str, type[pydantic.BaseModel]] = {
         "settings of the recipe": recipe.config,
         "the run": RunSettings,
+        "when to stop": StopSettings,
         "the models": ModelSettings,
     }
     for title, group in groups.items():

@@ -23,6 +23,7 @@ from beam_sdg.publish import write_manifest
 from beam_sdg.python_flags import PythonConfig
 from beam_sdg.runs import Stage, StageManifest
 from beam_sdg.shards import column_values
+from beam_sdg.stopping import StopSettings
 from beam_sdg.trace import SHOWN_CHARACTERS, print_way, samples_of, way_of
 from transforms.engines.store import AnswerStore
 from transforms.errors import UsageError
@@ -194,7 +195,12 @@ def _rehearsed(invocation: Invocation, folder: str) -> Invocation:
     if isinstance(config, PythonConfig):  # what is rehearsed is ours, and needs no walls
         config = config.without_walls()
     return dataclasses.replace(
-        invocation, run=run, models=ModelSettings(), stage_settings={}, config=config
+        invocation,
+        run=run,
+        models=ModelSettings(),
+        stops=StopSettings(),
+        stage_settings={},
+        config=config,
     )
 
 

@@ -72,7 +72,7 @@ class RunManifest(pydantic.BaseModel, frozen=True):
 
     `asks` are the stages that ask a model, by name; `command` is the recipe's word on the command
     line and `prompts` the folder of those that replaced ours; `summary` says what the recipe does
-    and `citation` where its method was published.
+    and `citation` where its method was published. `stopped` says what ended the run before its end.
     """
 
     recipe: str
@@ -92,6 +92,17 @@ class RunManifest(pydantic.BaseModel, frozen=True):
     prompts: str = ""
     summary: str = ""
     citation: str = ""
+    stopped: str = ""
+
+    @property
+    def not_sent(self) -> int:
+        """The samples that a stopped run has not asked about."""
+        return sum(stage.not_sent for stage in self.stages)
+
+    @property
+    def why_partial(self) -> str:
+        """What ended the run before its end, and what that left out."""
+        return f"stopped by {self.stopped}; {self.not_sent:,} samples were not sent"
 
     def model_of(self, stage: str) -> str:
         """The model that a stage asked, at its revision."""

@@ -42,7 +42,7 @@ from beam_sdg.shards import (
 from beam_sdg.version import __version__
 from transforms.ask import Ask, AskInTurn
 from transforms.codec import canonical_json
-from transforms.engines.engine import FAILURES, Engine
+from transforms.engines.engine import FAILURES, NOT_SENT, Engine
 from transforms.errors import (
     EngineDown,
     InputError,
@@ -67,7 +67,8 @@ class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     of several, if they are not joined; `samples`, how often each was asked about; `not_sampled`,
     the rows that a limit, or a stage that selects, left out; `made_from`, of a stage that fans out,
     the rows in that became rows. `rows_in` × `samples` = `rows` (or `made_from`) + rejects +
-    `not_sampled`.
+    `not_sampled`. `partial` says that the run was stopped before all samples were sent, here or in
+    a stage before: the same command makes the stage again.
     """
 
     stage: str
@@ -80,6 +81,12 @@ class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     rejects: dict[str, int]
     not_sampled: int
     made_from: int | None = None
+    partial: bool = False
+
+    @property
+    def not_sent(self) -> int:
+        """The samples that a stopped run has not asked about."""
+        return self.rejects.get(NOT_SENT, 0)
 
     @property
     def passed(self) -> int:
@@ -177,9 +184,8 @@ class Run:
                 self._run_phase(missing)
             for stage in phase:
                 if stage in missing:
-                    self._publish(stage, done)
-                    watcher.published(self._manifest(stage.name))
-                if self.is_published(stage.name):
+                    watcher.published(self._publish(stage, done))
+                if stage in missing or self.is_published(stage.name):
                     done[stage.name] = self._manifest(stage.name)
         return list(done.values())
 
@@ -241,8 +247,9 @@ class Run:
         return f"{self._folder(stage)}/{kind}"
 
     def is_published(self, stage: str) -> bool:
-        """Whether a stage is done, with these settings."""
-        return FileSystems.exists(f"{self._folder(stage)}/stage.json")
+        """Whether a stage is done, whole and with these settings."""
+        there = FileSystems.exists(f"{self._folder(stage)}/stage.json")
+        return there and not self._manifest(stage).partial
 
     def _manifest(self, stage: str) -> StageManifest:
         with FileSystems.open(f"{self._folder(stage)}/stage.json") as file:
@@ -307,7 +314,7 @@ class Run:
                 >> beam.Map(_write_json, f"{self._folder(stage.name)}/counts.json")
             )
 
-    def _publish(self, stage: Stage, done: Mapping[str, StageManifest]) -> None:
+    def _publish(self, stage: Stage, done: Mapping[str, StageManifest]) -> StageManifest:
         """Count a stage's rows, make sure that none is missing, and publish it."""
         inputs = [done[name] for name in stage.inputs]
         for kind, record_type in (("rows", stage.row_type), ("rejects", Reject)):
@@ -337,13 +344,15 @@ class Run:
             rejects=dict(sorted(reasons.items())),
             not_sampled=not_sampled,
             made_from=made_from,
+            partial=NOT_SENT in reasons or any(made.partial for made in inputs),
         )
         _check_conservation(manifest)
-        if reasons and not rows:
+        if reasons and not rows and not manifest.partial:
             self._check_use(stage, manifest)
         if stage.verify is not None:
             stage.verify(inputs, manifest)
         _write_json(manifest.model_dump(mode="json"), f"{self._folder(stage.name)}/stage.json")
+        return manifest
 
     def _check_use(self, stage: Stage, made: StageManifest) -> None:
         """Refuse a stage of rejects alone whose cause is not in the rows.

@@ -5,7 +5,8 @@
     ├── InputError           3   an input cannot be used
     └── RunError             4   a run failed; its answers are kept
         ├── EngineDown       4   the model cannot be reached
-        └── RowsLost         4   a stage broke the conservation of rows
+        ├── RowsLost         4   a stage broke the conservation of rows
+        └── Stopped          5   a run ended before its end, with what it had
 
 A message is one line: what is wrong, the value, and how to mend it.
 """
@@ -43,6 +44,12 @@ class EngineDown(RunError):
 
 class RowsLost(RunError):
     """A stage's outputs and rejects do not add up to its inputs."""
+
+
+class Stopped(RunError):
+    """A run was stopped by a limit or a signal; what it had by then is published."""
+
+    exit_code = 5
 
 
 _EXPLAINED = {error.__name__: error for error in (InputError, RunError, EngineDown, RowsLost)}

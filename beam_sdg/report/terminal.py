@@ -21,6 +21,8 @@ def print_report(console: rich.console.Console, figures: Figures, output: str) -
     manifest = figures.manifest
     by = f", by {manifest.model}" if manifest.model else ""
     _say(console, f"{manifest.recipe}: {figures.data.rows} rows in {output}/data{by}")
+    if manifest.stopped:
+        _say(console, f"partial: {manifest.why_partial}")
     for table in tables(figures):
         console.print(_drawn(table))
     for hint in hints(figures):

@@ -6,6 +6,7 @@ of many turns. Every turn is in the store before it is looked at.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,8 +14,18 @@ import prompts
 from sandbox import Execution
 from transforms.codec import canonical_json, to_json
 from transforms.engines.client import Client
-from transforms.engines.engine import Engine, Failure, Message, Reply, Sampling, Turn
+from transforms.engines.engine import (
+    NOT_SENT,
+    Attempted,
+    Engine,
+    Failure,
+    Message,
+    Reply,
+    Sampling,
+    Turn,
+)
 from transforms.engines.progress import progress_of
+from transforms.engines.stops import stops_of
 from transforms.engines.store import Window, shard_of
 from transforms.engines.usage import EngineUsage
 from transforms.errors import EngineDown, RunError
@@ -114,6 +125,7 @@ class Conversations:
         self.answers = answers
         self._model = engine.model
         self._progress = progress_of(asking.name)
+        self._stops = stops_of(asking.store)
         self._constraint = asking.reader.constraint()
         schema = self._constraint.schema if self._constraint else None
         self._shared = {"answer_schema": canonical_json(schema)} if schema else {}
@@ -135,6 +147,8 @@ class Conversations:
         item = await self._outcome(talk)
         reason = item.reason if isinstance(item, Reject) else None
         self._progress.finish(reason, asked=talk.asked)
+        if talk.asked:
+            self._stops.ended(asking.name, reason or "")
         return item
 
     def note(self, usage: EngineUsage) -> None:
@@ -239,10 +253,10 @@ class Conversations:
             return kept
         if self._asking.python is not None:  # else nothing is to be spent
             await ready(shared_sandbox(self._asking.python.sandbox).sandbox)
-        talk.asked = self._has_asked = True
-        self._tally.asked += 1
-        with self._progress.asking():
-            attempted = await self._client.complete(turn)
+        send = functools.partial(self._send, talk)
+        attempted = await self._stops.sent(self._asking.name, turn, send)
+        if attempted is None:
+            return Failure(NOT_SENT, self._stops.why)
         self.answers.append(
             shard,
             turn.key,
@@ -259,6 +273,12 @@ class Conversations:
         if isinstance(attempted.result, Failure):
             self._tally.check()
         return attempted.result
+
+    async def _send(self, talk: "_Talk", turn: Turn) -> Attempted:
+        talk.asked = self._has_asked = True
+        self._tally.asked += 1
+        with self._progress.asking():
+            return await self._client.complete(turn)
 
     def _read(self, talk: "_Talk", reply: Reply) -> Any:
         """The value, or the fault of an answer that cannot be used."""

@@ -129,13 +129,14 @@ FAILURES = frozenset(
         "sandbox_failed",
     }
 )
+NOT_SENT = "not_sent"  # no failure: the run was stopped before
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Failure:
     """An engine's refusal of one request, or a sandbox's, after all retries: its element's reject.
 
-    `reason` is one of `FAILURES`.
+    `reason` is one of `FAILURES`, or `NOT_SENT`.
     """
 
     reason: str

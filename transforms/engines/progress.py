@@ -89,6 +89,11 @@ def progress_of(ask: str) -> Progress:
     return _progress.setdefault(ask, Progress())
 
 
+def is_asking() -> bool:
+    """Whether an engine holds a request of this process."""
+    return any(progress.in_flight for progress in _progress.values())
+
+
 def forget_progress() -> None:
     """Begin to count anew: for a process that runs one pipeline after the other."""
     _progress.clear()

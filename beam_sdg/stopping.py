@@ -1,0 +1,147 @@
+"""What ends a run before its end: a limit of its own, Ctrl-C, or the scheduler's SIGTERM."""
+
+import contextlib
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from types import FrameType
+
+import pydantic
+
+from beam_sdg.models import ModelSettings
+from transforms.engines.progress import is_asking
+from transforms.engines.stops import Limits, Price, Spent, Stops, begin
+from transforms.engines.store import AnswerStore
+from transforms.errors import UsageError
+
+_UNITS_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_FINISHING = (
+    b"\nbeam-sdg: sending nothing more, finishing what is with a model; once more stops at once\n"
+)
+
+
+class StopSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
+    """The flags about when a run ends by itself, with what it has."""
+
+    max_tokens_total: int | None = pydantic.Field(
+        None, ge=1, description="stop before more tokens than that are spent, in and out"
+    )
+    max_cost: float | None = pydantic.Field(
+        None, gt=0, description="stop before more US dollars than that are spent, by the prices"
+    )
+    deadline: str | None = pydantic.Field(
+        None, description="send nothing more after this long, such as 7h30m"
+    )
+    max_failures: float | None = pydantic.Field(
+        None,
+        ge=0,
+        lt=1,
+        description="stop when more than this share of a stage's last 200 samples are rejects, "
+        "once there are 100",
+    )
+
+    @pydantic.field_validator("deadline")
+    @classmethod
+    def _is_duration(cls, deadline: str | None) -> str | None:
+        if deadline is not None and not _DURATION.fullmatch(deadline):
+            raise ValueError("write days, hours, minutes and seconds, as in 1d, 7h30m or 90s")
+        return deadline
+
+    @property
+    def deadline_s(self) -> float | None:
+        """The seconds until the deadline."""
+        if self.deadline is None:
+            return None
+        parts = re.findall(r"([\d.]+)([dhms])", self.deadline)
+        return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+    @property
+    def of_one_process(self) -> list[str]:
+        """The limits that are set and counted where requests are sent."""
+        names = ("max_tokens_total", "max_cost", "max_failures")
+        return [name for name in names if getattr(self, name) is not None]
+
+
+def check_limits(
+    settings: StopSettings, models: Mapping[str, ModelSettings], in_process: bool
+) -> None:
+    """Refuse a limit that could not be kept.
+
+    Raises:
+        UsageError: one on cost, and a stage without prices; or one that workers must count.
+    """
+    if not in_process and (limits := settings.of_one_process):
+        raise UsageError(
+            f"--{limits[0]} is counted in the process that sends requests, and with this --runner "
+            "those are workers; leave it out, or set a --deadline"
+        )
+    for stage, of_stage in models.items():
+        priced = of_stage.price_in is not None and of_stage.price_out is not None
+        if settings.max_cost is not None and not priced:
+            raise UsageError(
+                f"--max_cost {settings.max_cost:g}: {stage} has no price; pass --price_in and "
+                f"--price_out, or --set {stage}.price_in=… and {stage}.price_out=…"
+            )
+
+
+def stops_for(settings: StopSettings, store: str, models: Mapping[str, ModelSettings]) -> Stops:
+    """The stops of a run that begins, which has spent what the answers of its stages have cost."""
+    prices = {
+        stage: Price(of_stage.price_in or 0.0, of_stage.price_out or 0.0)
+        for stage, of_stage in models.items()
+    }
+    limits = Limits(settings.max_tokens_total, settings.max_cost, settings.max_failures, prices)
+    is_counted = settings.max_tokens_total is not None or settings.max_cost is not None
+    spent = _spent(store, prices) if is_counted else Spent()
+    return begin(Stops(store, limits, spent), store)
+
+
+def _spent(store: str, prices: Mapping[str, Price]) -> Spent:
+    total = Spent()
+    for stage, price in prices.items():
+        for line in AnswerStore(store, stage).attempts():
+            reply = line.get("reply")
+            if isinstance(reply, dict):
+                used = int(reply.get("prompt_tokens", 0)), int(reply.get("completion_tokens", 0))
+                total.add(Spent(sum(used), price.of(*used)))
+    return total
+
+
+@contextlib.contextmanager
+def stoppable(stops: Stops, settings: StopSettings, tell: bool) -> Iterator[None]:
+    """While a run goes on: its deadline, and the signals that ask it to stop.
+
+    The first signal while a model has requests stops the sending; any other interrupts. With
+    `tell`, workers in other processes learn of it.
+    """
+
+    def stop(why: str) -> None:
+        stops.stop(why)
+        if tell:
+            stops.tell()
+
+    def signalled(number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if stops.why or not (tell or is_asking()):
+            raise KeyboardInterrupt(name)
+        os.write(sys.stderr.fileno(), _FINISHING)  # print may be at work in this very thread
+        stop(name)
+
+    stops.clear()
+    timer = threading.Timer(settings.deadline_s or 0, stop, [f"--deadline {settings.deadline}"])
+    timer.daemon = True
+    is_main = threading.current_thread() is threading.main_thread()  # no other may have handlers
+    before = {number: signal.signal(number, signalled) for number in _SIGNALS if is_main}
+    if settings.deadline_s is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)

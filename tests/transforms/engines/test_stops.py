@@ -1,0 +1,123 @@
+"""What a run may spend and lose, and what happens then."""
+
+import asyncio
+
+import pytest
+
+from transforms.engines.engine import Attempted, Failure, Message, Reply, Sampling, Turn
+from transforms.engines.stops import Limits, Price, Spent, Stops
+
+
+def turn(characters: int = 300, max_tokens: int | None = 100) -> Turn:
+    message = Message("user", "x" * characters)
+    return Turn("k", "p", (message,), Sampling(max_tokens=max_tokens), 0, None)
+
+
+def answering(prompt_tokens: int, completion_tokens: int, after_s: float = 0.0):
+    async def send(turn: Turn) -> Attempted:
+        await asyncio.sleep(after_s)
+        return Attempted(Reply("", "", "stop", prompt_tokens, completion_tokens), 1)
+
+    return send
+
+
+def sent(stops: Stops, turns: int, send) -> list[Attempted | None]:
+    async def all_at_once() -> list[Attempted | None]:
+        return await asyncio.gather(*(stops.sent("ask", turn(), send) for _ in range(turns)))
+
+    return asyncio.run(all_at_once())
+
+
+def test_without_limits_everything_is_sent(tmp_path):
+    """And nothing is counted against anybody."""
+    stops = Stops(str(tmp_path / "store"))
+    assert None not in sent(stops, 50, answering(1000, 1000))
+    assert stops.why == ""
+
+
+@pytest.mark.parametrize("used", [(100, 100), (60, 10), (0, 1)])
+def test_tokens_of_turns_in_flight_never_exceed_the_limit(tmp_path, used):
+    """All at once, they reserve 200 each; what they leave lets others go, to the last that fits."""
+    stops = Stops(str(tmp_path / "store"), Limits(tokens=1000))
+    answers = sent(stops, 2000, answering(*used, after_s=0.001))
+    spent = sum(sum(used) for answer in answers if answer)
+    assert 800 < spent <= 1000
+    assert stops.why == f"--max_tokens_total 1000: {spent} tokens are spent"
+
+
+def test_what_was_spent_before_counts(tmp_path):
+    """A run that goes on has what is left."""
+    stops = Stops(str(tmp_path / "store"), Limits(tokens=1000), Spent(tokens=500))
+    assert len([answer for answer in sent(stops, 50, answering(100, 100)) if answer]) == 2
+
+
+def test_cost_is_by_the_price_of_each_ask(tmp_path):
+    """A dollar buys ten requests of 100 tokens in at 400 and 100 out at 600 dollars a million."""
+    prices = {"ask": Price(400.0, 600.0)}
+    stops = Stops(str(tmp_path / "store"), Limits(cost=1.0, prices=prices))
+    assert len([answer for answer in sent(stops, 50, answering(100, 100)) if answer]) == 10
+    assert stops.why == "--max_cost 1: $1.00 are spent"
+
+
+def test_a_failure_spends_nothing(tmp_path):
+    """A server that refuses has used nothing that it would tell."""
+
+    async def refuse(turn: Turn) -> Attempted:
+        return Attempted(Failure("request_refused", "no"), 1)
+
+    stops = Stops(str(tmp_path / "store"), Limits(tokens=200))
+    assert None not in sent(stops, 20, refuse)
+
+
+def test_an_error_gives_back_what_was_reserved(tmp_path):
+    """The next turn has room."""
+
+    async def break_down(turn: Turn) -> Attempted:
+        raise RuntimeError("down")
+
+    stops = Stops(str(tmp_path / "store"), Limits(tokens=200))
+    with pytest.raises(RuntimeError, match="down"):
+        sent(stops, 1, break_down)
+    assert sent(stops, 1, answering(100, 100)) != [None]
+
+
+def test_after_a_stop_nothing_is_sent_and_the_first_reason_counts(tmp_path):
+    """Not even where there is room."""
+    stops = Stops(str(tmp_path / "store"))
+    stops.stop("SIGINT")
+    stops.stop("--deadline 1s")
+    assert sent(stops, 3, answering(1, 1)) == [None] * 3
+    assert stops.why == "SIGINT"
+
+
+def test_workers_elsewhere_learn_of_a_stop(tmp_path):
+    """By a file beside the store, which the next run removes."""
+    driver, worker = Stops(str(tmp_path / "store")), Stops(str(tmp_path / "store"))
+    driver.stop("SIGTERM")
+    driver.tell()
+    assert worker.why == "SIGTERM"
+    driver.clear()
+    assert Stops(str(tmp_path / "store")).why == ""
+
+
+def test_a_share_of_rejects_stops_once_there_are_enough_samples(tmp_path):
+    """Of the last 200: what was long ago is forgotten."""
+    stops = Stops(str(tmp_path / "store"), Limits(failures=0.5))
+    for _ in range(99):
+        stops.ended("ask", "bad_json")
+    assert stops.why == ""
+    for _ in range(200):
+        stops.ended("other", "")
+    stops.ended("ask", "truncated_answer")
+    assert stops.why == (
+        "--max_failures 0.5: 100 of the last 100 samples of ask are rejects, 99 of them bad_json"
+    )
+
+
+@pytest.mark.parametrize(("rejects", "stopped"), [(100, False), (101, True)])
+def test_a_share_is_of_the_last_samples(tmp_path, rejects, stopped):
+    """A thousand good ones before do not help; samples that were not sent count for nothing."""
+    stops = Stops(str(tmp_path / "store"), Limits(failures=0.5))
+    for reason in [""] * 1000 + ["not_sent"] * 500 + ["bad_json"] * rejects:
+        stops.ended("ask", reason)
+    assert bool(stops.why) is stopped
