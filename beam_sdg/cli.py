@@ -17,6 +17,7 @@ from beam_sdg.preview import dry_run, preview
 from beam_sdg.publish import read_manifest
 from beam_sdg.recipes import RECIPES, recipe_of
 from beam_sdg.report import gather, print_report
+from beam_sdg.retry import retried
 from beam_sdg.sandboxes import sandbox
 from beam_sdg.trace import print_way, samples_of, way_of
 from beam_sdg.version import __version__
@@ -30,6 +31,7 @@ usage: beam-sdg RECIPE [--flag=value …]           make a dataset (RECIPE --hel
        beam-sdg preview RECIPE [--flag=value …]   ten rows: prompt, raw reply, value, rejects
        beam-sdg show DIR ID                       one row's way through every stage
        beam-sdg report DIR                        what came out of a run and what was lost
+       beam-sdg retry DIR --stage STAGE           one more try at what a stage has rejected
        beam-sdg recipes                           the recipes there are
        beam-sdg model check MODEL [--flag=value]  a model, looked at before vLLM serves it
        beam-sdg sandbox build|doctor|attack|clean where code that models write is run
@@ -99,7 +101,7 @@ def _make(arguments: Sequence[str], console: rich.console.Console) -> None:
     if invocation.run.dry_run:
         dry_run(invocation, console)
     else:
-        launch(invocation, console, _progress())
+        launch(invocation.by(arguments), console, _progress())
 
 
 def _preview(arguments: Sequence[str], console: rich.console.Console) -> None:
@@ -133,6 +135,16 @@ def _report(arguments: Sequence[str], console: rich.console.Console) -> None:
     if manifest is None:
         raise _nothing_in(output)
     print_report(console, gather(manifest, output), output)
+
+
+def _retry(arguments: Sequence[str], console: rich.console.Console) -> None:
+    if not arguments or arguments[0].startswith("-"):
+        raise UsageError("retry takes a folder and a stage: beam-sdg retry DIR --stage STAGE")
+    output = arguments[0].rstrip("/")
+    manifest = read_manifest(output)
+    if manifest is None:
+        raise _nothing_in(output)
+    launch(retried(manifest, output, arguments[1:]), console, _progress())
 
 
 def _recipes(arguments: Sequence[str], console: rich.console.Console) -> None:
@@ -176,6 +188,7 @@ COMMANDS: Mapping[str, Command] = {
     "preview": _preview,
     "recipes": _recipes,
     "report": _report,
+    "retry": _retry,
     "sandbox": sandbox,
     "show": _show,
 }

@@ -5,7 +5,7 @@ import dataclasses
 import fcntl
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import rich.console
@@ -14,7 +14,7 @@ import prompts
 from beam_sdg.columns import columns_of
 from beam_sdg.hub import check_push, push
 from beam_sdg.models import ModelSettings
-from beam_sdg.options import Invocation
+from beam_sdg.options import Invocation, RunSettings
 from beam_sdg.panel import Panel
 from beam_sdg.publish import (
     ASIDE,
@@ -28,6 +28,7 @@ from beam_sdg.publish import (
 )
 from beam_sdg.recipes.recipe import Context, is_named, stages_of
 from beam_sdg.report import Figures, gather, print_report, write_report
+from beam_sdg.retry import remember
 from beam_sdg.runs import Run, Stage, StageManifest, code_hash
 from beam_sdg.serving import served
 from beam_sdg.stopping import check_limits, stoppable, stops_for
@@ -73,6 +74,7 @@ class Launch:
             models=invocation.models,
             stage_settings=invocation.stage_settings,
             of_mode=invocation.of_mode,
+            retries=settings.retries,
             store=f"{work_dir}/store",
             seed=settings.seed,
             prompt_folders=((settings.prompts,) if settings.prompts else ()) + own,
@@ -199,20 +201,23 @@ def launch(
         Stopped: a limit or a signal has ended the run, and what it had is in `--output`.
         SdgError: the run failed; the same command goes on from where it stopped.
     """
-    prepared = Launch.prepared(invocation)
-    output, settings = prepared.output, invocation.run
-    finished = read_manifest(output)
-    is_ours = finished is not None and finished.fingerprint == prepared.fingerprint
-    if finished is not None and is_ours and not finished.stopped:
+    prepared, settings = Launch.prepared(invocation), invocation.run
+    output, finished = prepared.output, read_manifest(prepared.output)
+    if finished is not None and settings.accepted is not None:
+        prepared = _grown_to(finished, prepared)
+    if finished is not None and _is_complete(finished, prepared):
         console.print(f"{output} is complete; there is nothing to do")
         print_report(console, figures := gather(finished, output), output)
-        _require_rows(figures, output)
+        _require_rows(figures, settings)
         _push(invocation, output, console)
         return
     _require_replaceable(finished, prepared)
     with prepared.held():
         _require_replaceable(read_manifest(output), prepared)  # of a run that was faster
-        stages = prepared.execute(progress, prepared.only)
+        remember(invocation, prepared.run.work_dir)
+        if settings.restart:
+            prepared.run.forget()
+        prepared, stages = _accepting(prepared, progress)
         if len(stages) < len(prepared.run.stages):
             done = [stage.stage for stage in stages]
             left = [stage.name for stage in prepared.run.stages if stage.name not in done]
@@ -228,15 +233,77 @@ def launch(
         raise Stopped(
             f"{manifest.why_partial}: {output} has what is there, and the same command goes on"
         )
-    _require_rows(figures, output)
+    _require_rows(figures, settings)
     _push(invocation, output, console)
 
 
-def _require_rows(figures: Figures, output: str) -> None:
+def _accepting(
+    prepared: Launch, progress: rich.console.Console
+) -> tuple[Launch, list[StageManifest]]:
+    """Run the stages, for more records each time until `--accepted` rows have passed all of them.
+
+    Records come in whole waves: a larger run begins with the rows of a smaller one, whose answers
+    it finds in the store. It ends early where there are no more records, or the run was stopped.
+    """
+    stages = prepared.execute(progress, prepared.only)
+    while (records := _more_records(prepared, stages)) is not None:
+        wanted = prepared.invocation.run.accepted
+        progress.print(f"{stages[-1].rows:,} of {wanted:,} rows; going on to {records:,} records")
+        prepared = Launch.prepared(prepared.invocation.of_records(records))
+        stages = prepared.execute(progress, prepared.only)
+    return prepared, stages
+
+
+def _more_records(prepared: Launch, stages: Sequence[StageManifest]) -> int | None:
+    """How many records to go on to for enough accepted rows; None where this is the end.
+
+    Whole waves of as many records as the command line names, the fewest that the share of rows
+    accepted so far calls for.
+    """
+    wanted, at = prepared.invocation.run.accepted, prepared.invocation.config.num_records
+    if wanted is None or len(stages) < len(prepared.run.stages) or stages[-1].partial:
+        return None
+    every = list(zip(prepared.run.stages, stages, strict=True))
+    drawn = [made for stage, made in every if stage.samples]
+    drawn = drawn or [made for stage, made in every if not stage.inputs]
+    there = sum(made.rows + made.not_sampled for made in drawn)
+    most = min(there, prepared.invocation.config.most_records or there)
+    rows = stages[-1].rows
+    if rows >= wanted or at >= most or not rows:
+        return None
+    wave = prepared.invocation.wave or at
+    return int(min(at + max(1, (wanted - rows) * at // (rows * wave)) * wave, most))
+
+
+def _grown_to(finished: RunManifest, prepared: Launch) -> Launch:
+    """The run as it has grown to the finished dataset, if that is of the same settings."""
+    records = finished.settings.get("num_records")
+    if not isinstance(records, int) or records <= prepared.invocation.config.num_records:
+        return prepared
+    grown = Launch.prepared(prepared.invocation.of_records(records))
+    return grown if grown.fingerprint == finished.fingerprint else prepared
+
+
+def _is_complete(finished: RunManifest, prepared: Launch) -> bool:
+    return (
+        finished.fingerprint == prepared.fingerprint
+        and not finished.stopped
+        and not prepared.invocation.run.restart
+        and _more_records(prepared, finished.stages) is None
+    )
+
+
+def _require_rows(figures: Figures, settings: RunSettings) -> None:
+    output, wanted = settings.output, settings.accepted
     if not figures.data.rows:
         raise RunError(
             f"{output} has no rows: all were rejected or left out; its rejects say why, and "
             "beam-sdg preview shows what becomes of ten rows"
+        )
+    if wanted is not None and figures.data.rows < wanted:
+        raise RunError(
+            f"--accepted {wanted}: only {figures.data.rows} rows passed all stages, and there are "
+            f"no more records; {output} has these, so give it more, or make it reject fewer"
         )
 
 
@@ -264,8 +331,8 @@ def _locked(folder: str) -> Iterator[None]:
 
 def _require_replaceable(finished: RunManifest | None, prepared: Launch) -> None:
     invocation = prepared.invocation
-    is_partial = finished and finished.stopped and finished.fingerprint == prepared.fingerprint
-    if finished is not None and not invocation.run.replace and not is_partial:
+    is_ours = finished is not None and finished.fingerprint == prepared.fingerprint
+    if finished is not None and not invocation.run.replace and not is_ours:
         same = finished.recipe == invocation.recipe.name
         of = "other settings or another version of this program" if same else finished.recipe
         raise UsageError(

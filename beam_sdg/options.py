@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, get_args, get_origin
 
@@ -38,6 +39,19 @@ class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     replace: bool = pydantic.Field(
         False, description="replace the finished dataset in --output by that of changed settings"
     )
+    restart: bool = pydantic.Field(
+        False, description="run every stage anew; answers that are there are not asked for again"
+    )
+    accepted: int | None = pydantic.Field(
+        None,
+        ge=1,
+        description="rows that the dataset must have at least: as often num_records as that takes",
+    )
+    retry: tuple[str, ...] = pydantic.Field(
+        (),
+        description="stages whose rejects are asked for once more, with changed sampling if "
+        "wanted: STAGE or STAGE:NAME=VALUE, separated by commas",
+    )
     push_to_hub: str = pydantic.Field(
         "", description="ORG/NAME of a dataset on the Hugging Face hub that gets the result"
     )
@@ -47,6 +61,18 @@ class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     dry_run: bool = pydantic.Field(
         False, description="show the stages, the first prompts and an estimate, and ask nothing"
     )
+
+    @property
+    def retries(self) -> dict[str, list[dict[str, Any]]]:
+        """What each further try at a stage's rejects changes of its model settings."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for retry in self.retry:
+            stage, *changes = re.split(r":(?=\w+=)", retry)
+            parts = (change.partition("=") for change in changes)
+            found.setdefault(stage, []).append(
+                {name: _plain(_annotation(name), value) for name, _, value in parts}
+            )
+        return found
 
     def shards_for(self, expected_rows: int, rows_per_shard: int) -> int:
         """The number of shards asked for, or as many as the expected rows need."""
@@ -58,7 +84,9 @@ class Invocation:
     """A command line, understood: what to run, with which settings.
 
     `stage_settings` are those that `--set STAGE.NAME=VALUE` gives single stages; `of_mode` are the
-    stages of which only the mode speaks.
+    stages of which only the mode speaks. `arguments` is what was typed, recipe and flags, where it
+    came from a command line, and `wave` the number of records that it asked for, where there are
+    more by now.
     """
 
     recipe: Recipe
@@ -69,6 +97,18 @@ class Invocation:
     stage_settings: Mapping[str, Mapping[str, Any]]
     beam: PipelineOptions
     of_mode: frozenset[str] = frozenset()
+    arguments: tuple[str, ...] = ()
+    wave: int | None = None
+
+    def by(self, arguments: Sequence[str]) -> "Invocation":
+        """The same, and what was typed."""
+        return dataclasses.replace(self, arguments=tuple(arguments))
+
+    def of_records(self, number: int) -> "Invocation":
+        """The same for another number of records."""
+        values = {**self.config.model_dump(exclude_unset=True), "num_records": number}
+        config, wave = validated(type(self.config), values), self.wave or self.config.num_records
+        return dataclasses.replace(self, config=config, wave=wave)
 
 
 class Parser(argparse.ArgumentParser):
@@ -182,6 +222,11 @@ def _modes_help(recipe: Recipe) -> str:
     )
 
 
+def _annotation(setting: str) -> Any:
+    field = ModelSettings.model_fields.get(setting)
+    return field and field.annotation
+
+
 def _assign(
     assignments: Sequence[str], config: type[RecipeConfig], values: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
@@ -200,9 +245,7 @@ def _assign(
             )
             raise UsageError(f"--set {path}: the recipe has no setting {name!r}; {meant}")
         if field is None:
-            setting = ModelSettings.model_fields.get(key)
-            plain = _plain(setting.annotation, value) if setting else value
-            stages.setdefault(name, {})[key] = plain
+            stages.setdefault(name, {})[key] = _plain(_annotation(key), value)
         elif not dot:
             values[name] = _plain(field.annotation, value)
         elif get_origin(field.annotation) is dict:

@@ -255,6 +255,12 @@ class Run:
         with FileSystems.open(f"{self._folder(stage)}/stage.json") as file:
             return StageManifest.model_validate_json(file.read())
 
+    def forget(self) -> None:
+        """Run every stage anew: what is published of them is deleted, answers are not."""
+        for stage in self.stages:
+            if FileSystems.exists(self._folder(stage.name)):
+                FileSystems.delete([self._folder(stage.name)])
+
     def _run_phase(self, stages: Sequence[Stage]) -> None:
         names = ", ".join(stage.name for stage in stages)
         for stage in stages:

@@ -30,7 +30,8 @@ class Ask(beam.PTransform):
           check; `rejects`, a `Reject` per sample that could not. Inputs × samples = rows +
           rejects. A row has the id of its `Answered`: the record's, or `ID-k` of several samples.
     Cost: one shuffle by the store's shard, and one request per sample without a stored answer,
-          plus at most one for its correction. At most `engine.in_flight` at once per process.
+          plus at most one for its correction; and as much for each retry that it takes. At most
+          `engine.in_flight` at once per process.
     Once: answers are stored as they arrive; a retry asks only what has no answer.
 
     Args:
@@ -48,6 +49,7 @@ class Ask(beam.PTransform):
         first_sample: the number of the first of them; their seeds follow from it, and their ids,
             so that several asks about the same records can be taken together.
         corrections: further turns after an answer that cannot be used.
+        retries: how a sample that would be a reject is asked for anew, once for each of these.
         window: the most records an engine works through at once; in process, all of a slice.
         python: what the model may call while it answers: then an answer is its whole solution,
             calls and results included, and none is corrected.
@@ -71,6 +73,7 @@ class Ask(beam.PTransform):
     prompt_folders: tuple[str, ...] = ()
     python: PythonTool | None = None
     first_sample: int = 0
+    retries: tuple[Sampling, ...] = ()
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -98,6 +101,7 @@ class Ask(beam.PTransform):
             store=self.store,
             python=self.python,
             first_sample=self.first_sample,
+            retries=self.retries,
         )
 
     def settings(self) -> dict[str, Any]:
@@ -113,6 +117,7 @@ class Ask(beam.PTransform):
             "corrections": self.corrections,
             "constraint": constraint and dataclasses.astuple(constraint),
             **({"python": self.python.settings()} if self.python else {}),
+            **({"retries": [one.chosen() for one in self.retries]} if self.retries else {}),
         }
 
 

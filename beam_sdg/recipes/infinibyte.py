@@ -101,6 +101,11 @@ class InfiniByteConfig(RecipeConfig):
             )
         return self
 
+    @property
+    def most_records(self) -> int:
+        """All pairs that may be drawn."""
+        return self.limit
+
     def sources(self, side: str) -> tuple[Source, ...]:
         """The sources of side "a" or "b", their files and columns looked at.
 

@@ -13,7 +13,7 @@ from beam_sdg.runs import Stage, StageManifest
 from beam_sdg.sources import ReadProblems, Source
 from transforms.ask import Ask
 from transforms.engines.conversations import Check, Variables
-from transforms.engines.engine import Engine
+from transforms.engines.engine import Engine, Sampling
 from transforms.errors import RowsLost, UsageError
 from transforms.export import ExportRows
 from transforms.reading import Reader
@@ -21,6 +21,7 @@ from transforms.records import Answered, Problem
 from transforms.tir.python_tool import PythonTool
 
 C = TypeVar("C", bound="RecipeConfig")
+_GREEDY = {"temperature": 0.0}
 
 
 class RecipeConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -36,6 +37,11 @@ class RecipeConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     def expected_rows(self) -> int:
         """About how many rows the run will make: decides the number of shards."""
         return self.num_records
+
+    @property
+    def most_records(self) -> int | None:
+        """The largest `num_records` that can be asked for; None where inputs alone decide."""
+        return None
 
     def of_rows(self: C, rows: int) -> C:
         """These settings for fewer rows: a preview, whose rows a full run must begin with."""
@@ -71,6 +77,7 @@ class Context:
     """What a run gives to every recipe: where things are, and the makers of its stages.
 
     `stage_settings` are those of single stages; there need be none for the names in `of_mode`.
+    `retries` are the model settings of each further try at a stage's rejects.
     """
 
     models: ModelSettings = ModelSettings()
@@ -79,6 +86,7 @@ class Context:
     seed: int = 0
     prompt_folders: tuple[str, ...] = ()
     of_mode: frozenset[str] = frozenset()
+    retries: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
 
     def models_of(self, stage: str) -> ModelSettings:
         """The model settings of one stage: those of its own name, then of what that begins with.
@@ -154,16 +162,28 @@ class Context:
         many likely tokens in each place; `python` is what the model may call; `settings` are what
         decides the rows and is not seen otherwise: what `variables`, `check` and `keep` know.
         """
-        sampling = self.models_of(name).sampling(logprobs)
         own = {
             "temperature": temperature,
             "max_tokens": max_tokens,
             "reasoning_effort": reasoning_effort,
         }
-        unset = {name: value for name, value in own.items() if getattr(sampling, name) is None}
-        sampling = sampling.model_copy(update=unset)
-        if greedy and not self._sets(name, "temperature"):
-            sampling = sampling.model_copy(update={"temperature": 0.0})
+
+        def sampling_of(models: ModelSettings, is_greedy: bool) -> Sampling:
+            sampling = models.sampling(logprobs)
+            unset = {name: value for name, value in own.items() if getattr(sampling, name) is None}
+            return sampling.model_copy(update={**unset, **_GREEDY} if is_greedy else unset)
+
+        models, engine = self.models_of(name), self.engine_of(name)
+        is_greedy = greedy and not self._sets(name, "temperature")
+        retries = []
+        for changes in self.retries.get(name, ()):
+            changed = models.changed(name, changes)
+            if changed.engine(self.prompt_folders) != engine:
+                raise UsageError(
+                    f"--retry {name}: {', '.join(changes)} is not of the sampling, and rejects are "
+                    "asked of the same model; run the stage anew to have another"
+                )
+            retries.append(sampling_of(changed, is_greedy and "temperature" not in changes))
         ask = Ask(
             name=name,
             prompt=prompt,
@@ -171,8 +191,9 @@ class Context:
             reader=reader,
             check=check,
             keep=keep,
-            engine=self.engine_of(name),
-            sampling=sampling,
+            engine=engine,
+            sampling=sampling_of(models, is_greedy),
+            retries=tuple(retries),
             samples=samples,
             first_sample=first_sample,
             store=self.store,
@@ -217,6 +238,9 @@ def stages_of(recipe: Recipe, config: RecipeConfig, context: Context) -> list[St
                 f"--set {name}.…: {recipe.name} has neither a setting nor an asked stage {name!r}; "
                 f"its asked stages are {', '.join(asked)}"
             )
+    for name in context.retries:
+        if name not in asked:
+            raise UsageError(f"--retry {name}: it is none of {', '.join(asked)}, which ask a model")
     return stages
 
 

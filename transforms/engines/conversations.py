@@ -82,8 +82,8 @@ class Asking:
     looks at (record, value) and names what is wrong with it; keep makes the record that goes on,
     under the `Answered`'s id.
     samples is how many answers a record gets, numbered from first_sample; corrections, how often a
-    conversation goes on after an answer that cannot be used; python, what a model may call on its
-    way to one.
+    conversation goes on after an answer that cannot be used; retries, the sampling of each further
+    try at a sample whose try before was a reject; python, what a model may call on its way to one.
     """
 
     name: str
@@ -100,6 +100,7 @@ class Asking:
     store: str
     python: PythonTool | None = None
     first_sample: int = 0
+    retries: tuple[Sampling, ...] = ()
 
     @property
     def numbers(self) -> range:
@@ -109,6 +110,28 @@ class Asking:
     def id_of(self, record_id: str, sample: int) -> str:
         """What a sample is known by: the record's own id where it is the only one."""
         return record_id if self.numbers == range(1) else sample_id(record_id, sample)
+
+
+class _Try:
+    """How a sample is asked for: its sampling, and a hash of what decides it beside the prompt."""
+
+    def __init__(self, engine: Engine, asking: Asking, number: int, sampling: Sampling) -> None:
+        self.sampling = sampling
+        self._seeded = (asking.seed, asking.name)
+        self._number = ("retry", number) if number else ()
+        chosen = sampling.chosen()
+        self.shown = canonical_json(chosen)
+        chosen.pop("fit_context", None)  # an answer that is there fits
+        constraint = asking.reader.constraint()
+        form = canonical_json(constraint and dataclasses.astuple(constraint))
+        decided = [engine.identity(), canonical_json(chosen), form]
+        if asking.python is not None:
+            decided.append(canonical_json(asking.python.settings()))
+        self.decided = digest(*decided)
+
+    def seed_of(self, record_id: str, sample: int) -> int:
+        """The seed of a sample's draws, another for each try."""
+        return sampling_seed(*self._seeded, record_id, sample, *self._number)
 
 
 class Conversations:
@@ -130,25 +153,24 @@ class Conversations:
         schema = self._constraint.schema if self._constraint else None
         self._shared = {"answer_schema": canonical_json(schema)} if schema else {}
         self._prompt_hash = prompts.source_hash(asking.prompt, asking.prompt_folders)
-        chosen = asking.sampling.chosen()
-        self._sampling = canonical_json(chosen)
-        chosen.pop("fit_context", None)  # an answer that is there fits
-        form = canonical_json(self._constraint and dataclasses.astuple(self._constraint))
-        decided = [engine.identity(), canonical_json(chosen), form]
-        if asking.python is not None:
-            decided.append(canonical_json(asking.python.settings()))
-        self._decided = digest(*decided)
+        samplings = (asking.sampling, *asking.retries)
+        self._tries = [
+            _Try(engine, asking, number, sampling) for number, sampling in enumerate(samplings)
+        ]
 
     async def converse(self, record: Any, sample: int) -> Any:
         """The record that one sample's answer makes, or its reject."""
-        asking = self._asking
-        seed = sampling_seed(asking.seed, asking.name, record.id, sample)
-        talk = _Talk(record, sample, seed)
-        item = await self._outcome(talk)
-        reason = item.reason if isinstance(item, Reject) else None
-        self._progress.finish(reason, asked=talk.asked)
-        if talk.asked:
-            self._stops.ended(asking.name, reason or "")
+        asked = False
+        for way in self._tries:
+            talk = _Talk(record, sample, way)
+            item = await self._outcome(talk)
+            asked = asked or talk.asked
+            reason = item.reason if isinstance(item, Reject) else None
+            if reason in (None, NOT_SENT):
+                break
+        self._progress.finish(reason, asked=asked)
+        if asked:
+            self._stops.ended(self._asking.name, reason or "")
         return item
 
     def note(self, usage: EngineUsage) -> None:
@@ -213,10 +235,10 @@ class Conversations:
         spoken = [part for message in talk.messages for part in (message.role, message.content)]
         asking = self._asking
         return Turn(
-            key=digest(self._decided, talk.seed, *spoken),
+            key=digest(talk.way.decided, talk.seed, *spoken),
             prompt=asking.prompt,
             messages=tuple(talk.messages),
-            sampling=asking.sampling,
+            sampling=talk.way.sampling,
             seed=talk.seed,
             constraint=self._constraint,
         )
@@ -289,14 +311,14 @@ class Conversations:
         python = self._asking.python
         is_kept = python is not None and python.when_cut == "kept"
         if reply.finish_reason == "length" and not is_kept:  # even a complete object may be a draft
-            return Fault("truncated_answer", self._cut_off(reply, talk.tool_use))
+            return Fault("truncated_answer", self._cut_off(talk, reply))
         value = self._asking.reader.read(reply.text)
         if isinstance(value, Fault) or self._asking.check is None:
             return value
         return self._asking.check(talk.record, value) or value
 
-    def _cut_off(self, reply: Reply, use: ToolUse | None) -> str:
-        tokens, most = reply.completion_tokens, self._asking.sampling.max_tokens
+    def _cut_off(self, talk: "_Talk", reply: Reply) -> str:
+        tokens, most, use = reply.completion_tokens, talk.way.sampling.max_tokens, talk.tool_use
         if use is not None:
             return (
                 f"cut off in round {use.rounds}, after {tokens} tokens that the model wrote and "
@@ -318,7 +340,7 @@ class Conversations:
             prompt=asking.prompt,
             prompt_hash=self._prompt_hash,
             model=self._model,
-            sampling=self._sampling,
+            sampling=talk.way.shown,
             seed=talk.seed,
             sample=talk.sample,
             turns=len(replies),
@@ -362,10 +384,11 @@ class _TurnsOf:
 class _Talk:
     """One sample's conversation so far."""
 
-    def __init__(self, record: Any, sample: int, seed: int) -> None:
+    def __init__(self, record: Any, sample: int, way: _Try) -> None:
         self.record = record
         self.sample = sample
-        self.seed = seed
+        self.way = way
+        self.seed = way.seed_of(record.id, sample)
         self.messages: list[Message] = []
         self.replies: list[Reply] = []
         self.keys: list[str] = []
