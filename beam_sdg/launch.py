@@ -231,7 +231,8 @@ def launch(
     print_report(console, figures, output)
     if manifest.stopped:
         raise Stopped(
-            f"{manifest.why_partial}: {output} has what is there, and the same command goes on"
+            f"a part of the dataset is in {output}; it was {manifest.why_partial}, and the same "
+            "command goes on"
         )
     _require_rows(figures, settings)
     _push(invocation, output, console)

@@ -3,10 +3,6 @@
 import fcntl
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -255,34 +251,6 @@ def test_a_server_without_the_model_is_one_line(beam_sdg_command, tmp_path, stub
         "infinibyte", f"--endpoint={url}", "--model=m", f"--output={tmp_path / 'out'}"
     )
     assert_explained(done, FAILED, "HTTP 404", "--endpoint", "--model")
-
-
-def restore_interrupts() -> None:
-    """A test run in the background ignores SIGINT, and so would its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def test_an_interrupt_says_that_answers_are_kept(tmp_path):
-    """SIGINT in the middle: exit code 130 and one line, and nothing is published."""
-    output = tmp_path / "out"
-    command = [sys.executable, "-m", "beam_sdg", "infinibyte", f"--output={output}"]
-    slow = ["--rehearsal=latency_s=0.5", "--in_flight=1"]
-    with subprocess.Popen(
-        [*command, *slow],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=restore_interrupts,
-    ) as run:
-        end = time.monotonic() + 60
-        while not list(output.glob(".work/store/*/*/*")):
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        run.send_signal(signal.SIGINT)
-        _, shown = run.communicate(timeout=30)
-    assert run.returncode == 130
-    assert shown.splitlines()[-1].startswith("beam-sdg: stopped; answers so far are kept")
-    assert not (output / "manifest.json").exists()
 
 
 def test_two_runs_never_share_a_work_folder(beam_sdg_command, tmp_path):

@@ -74,7 +74,7 @@ def test_one_signal_finishes_what_is_in_flight_and_the_same_command_goes_on(
         _, shown = run.communicate(timeout=60)
     assert run.returncode == Stopped.exit_code
     assert "sending nothing more" in shown
-    assert f"beam-sdg: stopped by {name}; " in shown.splitlines()[-1]
+    assert f"was stopped by {name}; " in shown.splitlines()[-1]
 
     made = manifest_of(output)
     rows, rejects = rows_of(output, "data"), rows_of(output, "rejects")

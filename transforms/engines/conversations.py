@@ -278,7 +278,7 @@ class Conversations:
         send = functools.partial(self._send, talk)
         attempted = await self._stops.sent(self._asking.name, turn, send)
         if attempted is None:
-            return Failure(NOT_SENT, self._stops.why)
+            return Failure("not_sent", self._stops.why)
         self.answers.append(
             shard,
             turn.key,

@@ -111,7 +111,7 @@ class Stops:
             FileSystems.delete([self._file])
 
     async def sent(self, ask: str, turn: Turn, send: Send) -> Attempted | None:
-        """Send a turn when there is enough left for it; None where the run has been stopped.
+        """Send a turn when there is enough left for it; None once the run has been stopped.
 
         What is left may be reserved by turns in flight: then it waits for what they really use.
         """
