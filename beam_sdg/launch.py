@@ -94,7 +94,7 @@ class Launch:
         known = [stage.name for stage in run.stages]
         only = tuple(name for asked in settings.stages for name in meant(asked, known))
         prepared = cls(invocation, context, run, output, only)
-        check_limits(invocation.stops, prepared.models, run.in_process)
+        check_limits(invocation.stops, prepared.models, run.asks_here)
         return prepared
 
     @property
@@ -143,7 +143,7 @@ class Launch:
         settings, store = self.invocation.stops, self.context.store
         stops = stops_for(settings, store, self.models)
         with (
-            stoppable(stops, settings, tell=not self.run.in_process),
+            stoppable(stops, settings, tell=not self.run.asks_here),
             Panel(progress, self.models).shown() as panel,
         ):
             return self.run.execute(panel, only)

@@ -24,7 +24,7 @@ from typing import Any
 import apache_beam as beam
 import pydantic
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
 import beam_sdg
 import prompts
@@ -213,6 +213,12 @@ class Run:
     def in_process(self) -> bool:
         """Whether this process does the work, and not workers elsewhere."""
         return self.options.view_as(StandardOptions).runner == IN_PROCESS
+
+    @property
+    def asks_here(self) -> bool:
+        """Whether requests are sent by this process, and not by workers of it either."""
+        mode = self.options.view_as(DirectOptions).direct_running_mode
+        return self.in_process and mode in (None, "in_memory")
 
     def phases(self) -> list[list[Stage]]:
         """Consecutive stages that use the same engine, or none."""

@@ -68,17 +68,17 @@ class StopSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
 
 
 def check_limits(
-    settings: StopSettings, models: Mapping[str, ModelSettings], in_process: bool
+    settings: StopSettings, models: Mapping[str, ModelSettings], asks_here: bool
 ) -> None:
     """Refuse a limit that could not be kept.
 
     Raises:
         UsageError: one on cost, and a stage without prices; or one that workers must count.
     """
-    if not in_process and (limits := settings.of_one_process):
+    if not asks_here and (limits := settings.of_one_process):
         raise UsageError(
-            f"--{limits[0]} is counted in the process that sends requests, and with this --runner "
-            "those are workers; leave it out, or set a --deadline"
+            f"--{limits[0]} is counted in the process that sends requests, and here those are "
+            "workers; leave it out, or set a --deadline"
         )
     for stage, of_stage in models.items():
         priced = of_stage.price_in is not None and of_stage.price_out is not None

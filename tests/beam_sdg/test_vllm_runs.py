@@ -20,6 +20,7 @@ from tests.processes import (
     keeper_in,
     processes_below,
 )
+from transforms.errors import Stopped
 
 ROOT = Path(__file__).parents[2]
 PAIRS = "--combination_weights=complication=1"  # those that may be any text
@@ -145,8 +146,8 @@ def test_after_ctrl_c_nothing_is_left(served_model, tmp_path):
         wait_for_answers(run, output, 1)
         below = processes_below(keeper_in(place))
         os.killpg(run.pid, signal.SIGINT)
-        _, said = run.communicate(timeout=60)
-        assert run.returncode == 130
+        _, said = run.communicate(timeout=300)
+        assert run.returncode in (Stopped.exit_code, 130)  # whether it was asked anything just then
     assert b"the same command goes on" in said
     assert len(below) >= 3  # the keeper, the server, the engine's core
     assert_gone(below, place)
