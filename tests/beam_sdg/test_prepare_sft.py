@@ -261,24 +261,19 @@ def test_real_solutions_are_kept_and_dropped_as_planned(data, trained, tmp_path)
     assert min(counts.values()) >= 2 and len(kept) > 100, (counts, len(kept))
 
 
-SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    # by flags: what is said of the rows 0 to 4, and so why those that are not kept are lost
-    "--add_incorrect --add_correct=false": {
-        **{"0": "correct", "1": "correct"}, **{"3": "unlabeled", "4": "truncated"},
-    },
+# By flags: which of the rows 0 to 4 are lost, and why.
+UNFIT = {3: "unlabeled", 4: "truncated"}
+SMALL = {
+    "--add_incorrect --add_correct=false": {0: "correct", 1: "correct", **UNFIT},
     "--add_unlabeled --add_truncated --min_majority_percentage=0.6": {
-        **{"1": "majority_filter", "2": "incorrect"},
+        1: "majority_filter", 2: "incorrect",
     },
-    "--use_judgement=false": {
-        **{"0": "incorrect", "1": "unlabeled"}, **{"3": "unlabeled", "4": "truncated"},
-    },
+    "--use_judgement=false": {0: "incorrect", 1: "unlabeled", **UNFIT},
     "--min_solution_length=30 --use_chars_for_min_length": {
-        **{"0": "remove_len_outlier_solutions", "2": "incorrect"},
-        **{"3": "unlabeled", "4": "truncated"},
+        0: "remove_len_outlier_solutions", 2: "incorrect", **UNFIT,
     },
     "--sft_tokenizer={model} --assistant_end=END": {
-        **{"1": "no_place_for_reasoning", "2": "incorrect"},
-        **{"3": "unlabeled", "4": "truncated"},
+        1: "no_place_for_reasoning", 2: "incorrect", **UNFIT,
     },
 }  # fmt: skip
 
@@ -306,10 +301,10 @@ def test_what_is_said_of_rows_decides(flags, tmp_path):
     assert main(["prepare-sft", f"--output={output}", f"--problems={problems}", *given]) == 0
     kept = planned.dataset_rows(output).values()
     assert {json.loads(row["extra"])["number"] for row in kept} == {
-        number for number in range(5) if str(number) not in wanted
+        number for number in range(5) if number not in wanted
     }
     found = {
-        str(json.loads(json.loads(row["row"])["extra"])["number"]): row["reason"]
+        json.loads(json.loads(row["row"])["extra"])["number"]: row["reason"]
         for row in rejects_of(output)
     }
     assert found == wanted
