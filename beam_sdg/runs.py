@@ -130,9 +130,9 @@ class Stage:
         return getattr(self.transform, "engine", None)
 
     @property
-    def row_by_row(self) -> bool:
-        """Whether each row, with its id, is made from one row alone: then shards can be too."""
-        return getattr(self.transform, "row_by_row", False)
+    def shard_by_shard(self) -> bool:
+        """Whether all that a row is made from is in its own shard: then each can be run alone."""
+        return getattr(self.transform, "shard_by_shard", False)
 
 
 class Watcher:
@@ -272,8 +272,8 @@ class Run:
     def _slices(self, stages: Sequence[Stage]) -> list[tuple[int, ...]]:
         """The shards to run together: one at a time where one process's memory holds them all."""
         every = tuple(range(self.num_shards))
-        row_by_row = all(stage.row_by_row for stage in stages)
-        return [(shard,) for shard in every] if self.in_process and row_by_row else [every]
+        shard_by_shard = all(stage.shard_by_shard for stage in stages)
+        return [(shard,) for shard in every] if self.in_process and shard_by_shard else [every]
 
     def _wire(
         self, pipeline: beam.Pipeline, stages: Sequence[Stage], shards: tuple[int, ...]

@@ -53,7 +53,7 @@ class Ask(beam.PTransform):
             calls and results included, and none is corrected.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     name: str
     prompt: str

@@ -76,7 +76,7 @@ class SelectCorrect(beam.PTransform):
         settings: the tags.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     settings: SummarySettings = SummarySettings()
 
@@ -105,7 +105,7 @@ class MergeSummaries(beam.PTransform):
         settings: the tags, and how a summary is put in.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     stage: str
     settings: SummarySettings = SummarySettings()

@@ -21,6 +21,7 @@ from transforms.records import Answered, Problem
 from transforms.tir.python_tool import PythonTool
 
 C = TypeVar("C", bound="RecipeConfig")
+P = TypeVar("P", bound=pydantic.BaseModel)
 
 
 class RecipeConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -40,6 +41,10 @@ class RecipeConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
     def of_rows(self: C, rows: int) -> C:
         """These settings for fewer rows: a preview, whose rows a full run must begin with."""
         return self.model_copy(update={"num_records": min(rows, self.num_records)})
+
+    def part(self, kind: type[P]) -> P:
+        """Those of these settings that a class among the bases has."""
+        return kind(**self.model_dump(include=set(kind.model_fields)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -93,10 +93,6 @@ class SftConfig(TemplateConfig, SftFilters):
             if getattr(self, name):
                 raise ValueError(f"{name} is of calls to Python, and there are none; drop it")
 
-    def sft_filters(self) -> SftFilters:
-        """Which traces are kept."""
-        return SftFilters(**self.model_dump(include=set(SftFilters.model_fields)))
-
     def lengths(self) -> Lengths:
         """What lengths are counted in: the tokens of `sft_tokenizer`, if there is one."""
         return Lengths(self.sft_tokenizer)
@@ -181,7 +177,7 @@ def _prepared(
         metadata=config.metadata,
         split=to.split,
     )
-    filters = config.sft_filters()
+    filters = config.part(SftFilters)
     if config.rl_manifest:
         filters = of_problems(filters)
     settings = {
