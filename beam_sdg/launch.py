@@ -31,6 +31,7 @@ from beam_sdg.report import Figures, gather, print_report, write_report
 from beam_sdg.runs import Run, Stage, StageManifest, code_hash
 from beam_sdg.serving import served
 from transforms.engines.endpoint import Endpoint
+from transforms.engines.rehearsal import Rehearsal
 from transforms.engines.store import AnswerStore
 from transforms.engines.vllm import Vllm
 from transforms.errors import RunError, UsageError
@@ -133,7 +134,7 @@ class Launch:
                 stage.engine.open()  # connects to nothing yet
             python = stage.ask and stage.ask.python
             if python and not self.run.is_published(stage.name):
-                require(python.sandbox)
+                require(python.sandbox, rehearsed=isinstance(stage.engine, Rehearsal))
         with Panel(progress, self.models).shown() as panel:
             return self.run.execute(panel, only)
 

@@ -106,7 +106,7 @@ def parse_flags(recipe: Recipe, argv: Sequence[str], prog: str) -> Invocation:
     _refuse_unknown(beam_flags, parser)
     given: dict[type[pydantic.BaseModel], dict[str, Any]] = {
         group: {
-            name: _plain(field.annotation, value)
+            name: _plain(f"--{name}", field.annotation, value)
             for name, field in group.model_fields.items()
             if (value := getattr(known, name)) is not None
         }
@@ -120,7 +120,7 @@ def parse_flags(recipe: Recipe, argv: Sequence[str], prog: str) -> Invocation:
     return Invocation(
         recipe=recipe,
         run=validated(RunSettings, given[RunSettings]),
-        models=validated(ModelSettings, given[ModelSettings]),
+        models=validated(ModelSettings, given.get(ModelSettings, {})),
         config=validated(recipe.config, given[recipe.config]),
         stage_settings=stage_settings,
         beam=options,
@@ -148,8 +148,9 @@ def _parser(recipe: Recipe, prog: str) -> tuple[Parser, tuple[type[pydantic.Base
     groups: dict[str, type[pydantic.BaseModel]] = {
         "settings of the recipe": recipe.config,
         "the run": RunSettings,
-        "the models": ModelSettings,
     }
+    if recipe.asks:
+        groups["the models"] = ModelSettings
     for title, group in groups.items():
         arguments = parser.add_argument_group(title)
         for name, field in group.model_fields.items():
@@ -197,10 +198,10 @@ def _assign(
             raise UsageError(f"--set {path}: the recipe has no setting {name!r}; {meant}")
         if field is None:
             setting = ModelSettings.model_fields.get(key)
-            plain = _plain(setting.annotation, value) if setting else value
+            plain = _plain(f"--set {path}", setting.annotation, value) if setting else value
             stages.setdefault(name, {})[key] = plain
         elif not dot:
-            values[name] = _plain(field.annotation, value)
+            values[name] = _plain(f"--set {name}", field.annotation, value)
         elif get_origin(field.annotation) is dict:
             values[name] = {**(values.get(name) or field.default), key: value}
         else:
@@ -222,7 +223,7 @@ def _help(field: Any) -> str:
     return (field.description + shown).replace("%", "%%")
 
 
-def _plain(annotation: Any, value: Any) -> Any:
+def _plain(flag: str, annotation: Any, value: Any) -> Any:
     """A flag's text as pydantic wants it: lists split at commas, settings at commas and =."""
     if not isinstance(value, str):
         return value
@@ -232,7 +233,7 @@ def _plain(annotation: Any, value: Any) -> Any:
     if dict in kinds:
         parts = [part.partition("=") for part in value.split(",") if part.strip()]
         if unset := [name for name, equals, _ in parts if not equals]:
-            raise UsageError(f"{unset[0]!r} in {value!r} has no value; write {unset[0]}=VALUE")
+            raise UsageError(f"{flag} {value}: {unset[0]!r} has no value; write {unset[0]}=VALUE")
         return {name.strip(): setting.strip() for name, _, setting in parts}
     return value
 

@@ -195,10 +195,13 @@ class Run:
                 continue
             for name in stage.inputs:
                 if name not in running and name not in done and not self.is_published(name):
+                    asked, needed = (
+                        ",".join(dict.fromkeys(each.split(".")[0] for each in names))
+                        for names in (only, (name, *only))
+                    )
                     raise UsageError(
-                        f"--stages {','.join(only)}: {stage.name} needs the rows of {name}, which "
-                        f"has not been run with these settings; add it: --stages {name},"
-                        f"{','.join(only)}"
+                        f"--stages {asked}: {stage.name} needs the rows of {name}, which has not "
+                        f"been run with these settings; add it: --stages {needed}"
                     )
             missing.append(stage)
         return missing

@@ -51,7 +51,8 @@ class RecipeConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
 class Recipe:
     """A dataset that can be made: its name, its settings and its stages.
 
-    The rows of the last stage are the dataset. `modes` are sets of flags with a name; `citation` is
+    The rows of the last stage are the dataset. A recipe that `asks` no model has no flags about
+    models. `modes` are sets of flags with a name; `citation` is
     of the published method. A recipe in a file of its own finds its prompts in the folder `prompts`
     beside it (`prompts`), and its text is part of its runs' fingerprints (`code`).
     """
@@ -64,6 +65,7 @@ class Recipe:
     prompts: Path | None = None
     code: Path | None = None
     citation: str = ""
+    asks: bool = True
 
     @property
     def command(self) -> str:

@@ -65,6 +65,15 @@ class SftConfig(TemplateConfig, SftFilters):
         False, description="make rows for reinforcement learning: each problem with its answer"
     )
 
+    @pydantic.field_validator("buckets", mode="before")
+    @classmethod
+    def _are_bounds(cls, bounds: Any) -> Any:
+        if not all(str(bound).isdigit() for bound in bounds):
+            raise ValueError(
+                "a bucket is named by its longest output; write whole numbers, as in 16000,32000"
+            )
+        return bounds
+
     @pydantic.field_validator("buckets")
     @classmethod
     def _ascend(cls, buckets: tuple[int, ...]) -> tuple[int, ...]:
