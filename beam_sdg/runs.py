@@ -31,6 +31,7 @@ import prompts
 import sandbox
 import transforms
 from beam_sdg.shards import (
+    Kind,
     ReadShards,
     WriteShards,
     column_values,
@@ -298,10 +299,11 @@ class Run:
     def _write(
         self, stage: Stage, outcome: Outcome | SourceOutcome, shards: tuple[int, ...]
     ) -> None:
-        for kind, record_type in (("rows", stage.row_type), ("rejects", Reject)):
-            _ = getattr(outcome, kind) | f"Write_{stage.name}_{kind}" >> WriteShards(
-                self._prefix(stage.name, kind), record_type, shards, self.num_shards, self.seed
-            )
+        rows = Kind(self._prefix(stage.name, "rows"), stage.row_type)
+        rejects = Kind(self._prefix(stage.name, "rejects"), Reject)
+        _ = (outcome.rows, outcome.rejects) | f"Write_{stage.name}" >> WriteShards(
+            (rows, rejects), shards, self.num_shards, self.seed
+        )
         if isinstance(outcome, SourceOutcome):
             _ = (
                 outcome.counts
