@@ -33,6 +33,7 @@ from beam_sdg.runs import Run, Stage, StageManifest, code_hash
 from beam_sdg.serving import served
 from beam_sdg.stopping import check_limits, stoppable, stops_for
 from transforms.engines.endpoint import Endpoint
+from transforms.engines.rehearsal import Rehearsal
 from transforms.engines.stops import stops_of
 from transforms.engines.store import AnswerStore
 from transforms.engines.vllm import Vllm
@@ -139,7 +140,7 @@ class Launch:
                 stage.engine.open()  # connects to nothing yet
             python = stage.ask and stage.ask.python
             if python and not self.run.is_published(stage.name):
-                require(python.sandbox)
+                require(python.sandbox, rehearsed=isinstance(stage.engine, Rehearsal))
         settings, store = self.invocation.stops, self.context.store
         stops = stops_for(settings, store, self.models)
         with (

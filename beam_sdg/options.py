@@ -73,7 +73,10 @@ class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
             stage, *changes = re.split(r":(?=\w+=)", retry)
             parts = (change.partition("=") for change in changes)
             found.setdefault(stage, []).append(
-                {name: _plain(_annotation(name), value) for name, _, value in parts}
+                {
+                    name: _plain(f"--retry {retry}", _annotation(name), value)
+                    for name, _, value in parts
+                }
             )
         return found
 
@@ -165,7 +168,7 @@ def parse_flags(recipe: Recipe, argv: Sequence[str], prog: str) -> Invocation:
     _refuse_unknown(beam_flags, parser)
     given: dict[type[pydantic.BaseModel], dict[str, Any]] = {
         group: {
-            name: _plain(field.annotation, value)
+            name: _plain(f"--{name}", field.annotation, value)
             for name, field in group.model_fields.items()
             if (value := getattr(known, name)) is not None
         }
@@ -179,8 +182,8 @@ def parse_flags(recipe: Recipe, argv: Sequence[str], prog: str) -> Invocation:
     return Invocation(
         recipe=recipe,
         run=validated(RunSettings, given[RunSettings]),
-        models=validated(ModelSettings, given[ModelSettings]),
-        stops=validated(StopSettings, given[StopSettings]),
+        models=validated(ModelSettings, given.get(ModelSettings, {})),
+        stops=validated(StopSettings, given.get(StopSettings, {})),
         config=validated(recipe.config, given[recipe.config]),
         stage_settings=stage_settings,
         beam=options,
@@ -208,9 +211,9 @@ def _parser(recipe: Recipe, prog: str) -> tuple[Parser, tuple[type[pydantic.Base
     groups: dict[str, type[pydantic.BaseModel]] = {
         "settings of the recipe": recipe.config,
         "the run": RunSettings,
-        "when to stop": StopSettings,
-        "the models": ModelSettings,
     }
+    if recipe.asks:
+        groups |= {"when to stop": StopSettings, "the models": ModelSettings}
     for title, group in groups.items():
         arguments = parser.add_argument_group(title)
         for name, field in group.model_fields.items():
@@ -262,9 +265,10 @@ def _assign(
             )
             raise UsageError(f"--set {path}: the recipe has no setting {name!r}; {meant}")
         if field is None:
-            stages.setdefault(name, {})[key] = _plain(_annotation(key), value)
+            plain = _plain(f"--set {path}", _annotation(key), value)
+            stages.setdefault(name, {})[key] = plain
         elif not dot:
-            values[name] = _plain(field.annotation, value)
+            values[name] = _plain(f"--set {name}", field.annotation, value)
         elif get_origin(field.annotation) is dict:
             values[name] = {**(values.get(name) or field.default), key: value}
         else:
@@ -286,7 +290,7 @@ def _help(field: Any) -> str:
     return (field.description + shown).replace("%", "%%")
 
 
-def _plain(annotation: Any, value: Any) -> Any:
+def _plain(flag: str, annotation: Any, value: Any) -> Any:
     """A flag's text as pydantic wants it: lists split at commas, settings at commas and =."""
     if not isinstance(value, str):
         return value
@@ -296,7 +300,7 @@ def _plain(annotation: Any, value: Any) -> Any:
     if dict in kinds:
         parts = [part.partition("=") for part in value.split(",") if part.strip()]
         if unset := [name for name, equals, _ in parts if not equals]:
-            raise UsageError(f"{unset[0]!r} in {value!r} has no value; write {unset[0]}=VALUE")
+            raise UsageError(f"{flag} {value}: {unset[0]!r} has no value; write {unset[0]}=VALUE")
         return {name.strip(): setting.strip() for name, _, setting in parts}
     return value
 

@@ -31,6 +31,7 @@ import prompts
 import sandbox
 import transforms
 from beam_sdg.shards import (
+    Kind,
     ReadShards,
     WriteShards,
     column_values,
@@ -137,9 +138,9 @@ class Stage:
         return getattr(self.transform, "engine", None)
 
     @property
-    def row_by_row(self) -> bool:
-        """Whether each row, with its id, is made from one row alone: then shards can be too."""
-        return getattr(self.transform, "row_by_row", False)
+    def shard_by_shard(self) -> bool:
+        """Whether all that a row is made from is in its own shard: then each can be run alone."""
+        return getattr(self.transform, "shard_by_shard", False)
 
 
 class Watcher:
@@ -201,10 +202,13 @@ class Run:
                 continue
             for name in stage.inputs:
                 if name not in running and name not in done and not self.is_published(name):
+                    asked, needed = (
+                        ",".join(dict.fromkeys(each.split(".")[0] for each in names))
+                        for names in (only, (name, *only))
+                    )
                     raise UsageError(
-                        f"--stages {','.join(only)}: {stage.name} needs the rows of {name}, which "
-                        f"has not been run with these settings; add it: --stages {name},"
-                        f"{','.join(only)}"
+                        f"--stages {asked}: {stage.name} needs the rows of {name}, which has not "
+                        f"been run with these settings; add it: --stages {needed}"
                     )
             missing.append(stage)
         return missing
@@ -291,8 +295,8 @@ class Run:
     def _slices(self, stages: Sequence[Stage]) -> list[tuple[int, ...]]:
         """The shards to run together: one at a time where one process's memory holds them all."""
         every = tuple(range(self.num_shards))
-        row_by_row = all(stage.row_by_row for stage in stages)
-        return [(shard,) for shard in every] if self.in_process and row_by_row else [every]
+        shard_by_shard = all(stage.shard_by_shard for stage in stages)
+        return [(shard,) for shard in every] if self.in_process and shard_by_shard else [every]
 
     def _wire(
         self, pipeline: beam.Pipeline, stages: Sequence[Stage], shards: tuple[int, ...]
@@ -314,10 +318,11 @@ class Run:
     def _write(
         self, stage: Stage, outcome: Outcome | SourceOutcome, shards: tuple[int, ...]
     ) -> None:
-        for kind, record_type in (("rows", stage.row_type), ("rejects", Reject)):
-            _ = getattr(outcome, kind) | f"Write_{stage.name}_{kind}" >> WriteShards(
-                self._prefix(stage.name, kind), record_type, shards, self.num_shards, self.seed
-            )
+        rows = Kind(self._prefix(stage.name, "rows"), stage.row_type)
+        rejects = Kind(self._prefix(stage.name, "rejects"), Reject)
+        _ = (outcome.rows, outcome.rejects) | f"Write_{stage.name}" >> WriteShards(
+            (rows, rejects), shards, self.num_shards, self.seed
+        )
         if isinstance(outcome, SourceOutcome):
             _ = (
                 outcome.counts

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -36,33 +36,42 @@ def shard_path(prefix: str, shard: int, num_shards: int, extension: str = "parqu
     return f"{prefix}-{shard:05d}-of-{num_shards:05d}.{extension}"
 
 
+class Kind(NamedTuple):
+    """One of the sets of shards that are written together: where, and what its records are."""
+
+    prefix: str
+    record_type: Any
+
+
 @dataclasses.dataclass(eq=False)
 class WriteShards(beam.PTransform):
     """Write records as Parquet, a file per shard that has any; `write_empty` makes the others.
 
-    In:   records of `record_type` with an `id`, all of them belonging to one of `shards`.
+    In:   a collection for each of `kinds`: records of its type with an `id`, all of them belonging
+          to one of `shards`.
     Out:  the paths written.
-    Cost: one shuffle; the records of a shard are sorted in memory.
+    Cost: one shuffle of all; the records of a shard are sorted in memory.
     Once: a file appears whole, by renaming, and a retry writes the same bytes again.
     """
 
-    prefix: str
-    record_type: Any
+    kinds: tuple[Kind, ...]
     shards: tuple[int, ...]
     num_shards: int
     seed: int
 
-    def expand(self, records: beam.PCollection) -> beam.PCollection:
-        return (
+    def expand(self, collections: tuple[beam.PCollection, ...]) -> beam.PCollection:
+        keyed = tuple(
             records
-            | "KeyByShard" >> beam.Map(_keyed, self.shards, self.num_shards)
-            | "GroupShards" >> Group()
-            | "Write" >> beam.MapTuple(self._write)
+            | f"KeyByShard{number}" >> beam.Map(_keyed, number, self.shards, self.num_shards)
+            for number, records in enumerate(collections)
         )
+        return keyed | "GroupShards" >> Group() | "Write" >> beam.MapTuple(self._write)
 
-    def _write(self, shard: int, records: Iterable[Any]) -> str:
-        path = shard_path(self.prefix, shard, self.num_shards)
-        _write_records(path, _in_order(records, self.seed), self.record_type)
+    def _write(self, key: int, records: Iterable[Any]) -> str:
+        number, shard = divmod(key, self.num_shards)
+        prefix, record_type = self.kinds[number]
+        path = shard_path(prefix, shard, self.num_shards)
+        _write_records(path, _in_order(records, self.seed), record_type)
         return path
 
 
@@ -81,11 +90,12 @@ def shard_of(record_id: str, num_shards: int) -> int:
     return integer(num_shards, "shard", lineage(record_id)[-1])
 
 
-def _keyed(record: Any, shards: tuple[int, ...], num_shards: int) -> tuple[int, Any]:
+def _keyed(record: Any, number: int, shards: tuple[int, ...], num_shards: int) -> tuple[int, Any]:
+    """A record of the kind with this number, by the file that it goes into."""
     shard = shard_of(record.id, num_shards)
     if shard not in shards:
         raise AssertionError(f"record {record.id} of shard {shard} appeared in a slice of {shards}")
-    return shard, record
+    return number * num_shards + shard, record
 
 
 def write_empty(path: str, record_type: Any) -> None:

@@ -2,11 +2,12 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 
 import pydantic
 
 from beam_sdg.recipes.recipe import RecipeConfig
-from transforms.chat_template import ChatTemplate
+from transforms.chat_template import ChatTemplate, commit_of
 from transforms.errors import UsageError
 
 
@@ -41,3 +42,19 @@ class TemplateConfig(RecipeConfig):
 @functools.lru_cache(maxsize=16)
 def _template_of(model: str, revision: str) -> ChatTemplate:
     return ChatTemplate.of_model(model, revision)
+
+
+@functools.lru_cache(maxsize=16)
+def pinned(written: str) -> tuple[str, str]:
+    """The name and the hub's commit of the model that NAME[@REVISION] means; "" of a folder.
+
+    Raises:
+        UsageError: a folder with a revision; or the hub's client is not installed.
+        InputError: there is no such model or revision, or no access to it.
+    """
+    name, _, revision = written.partition("@")
+    if Path(written).expanduser().is_dir():
+        return written, ""
+    if revision and Path(name).expanduser().is_dir():
+        raise UsageError(f"{written}: a folder has no revisions; leave @{revision} out")
+    return name, commit_of(name, revision)

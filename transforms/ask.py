@@ -43,7 +43,8 @@ class Ask(beam.PTransform):
         store: the folder of the answer store.
         keep: from an `Answered` to the record that goes on.
         seed: of the run; each sample's own seed is drawn from it, the record and its number.
-        check: what a program can find wrong with a value that was read.
+        check: what a program can find wrong with a value that was read; several run at once, in
+            threads, and no request waits for them.
         sampling: how the model draws.
         samples: answers wanted per record.
         first_sample: the number of the first of them; their seeds follow from it, and their ids,
@@ -55,7 +56,7 @@ class Ask(beam.PTransform):
             calls and results included, and none is corrected.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     name: str
     prompt: str

@@ -251,6 +251,18 @@ def model_file(model: str, revision: str, name: str, what: str = "the chat templ
         raise _damaged(model, name, error) from error
 
 
+def commit_of(model: str, revision: str = "") -> str:
+    """The hub's commit at which small files of a model are read; "" of a folder.
+
+    Raises:
+        UsageError, InputError: as `model_file`.
+    """
+    if Path(model).expanduser().is_dir():
+        return ""
+    read = (_downloaded(model, revision, name, "the tokenizer") for name in (_TOKENIZER, _JINJA))
+    return next((path.parent.name for path in read if path is not None), revision)
+
+
 def _downloaded(model: str, revision: str, name: str, what: str) -> Path | None:
     try:
         import huggingface_hub

@@ -18,7 +18,7 @@ class ExportRows(beam.PTransform):
     Out:  `rows`, one per record and with its id; `rejects`, empty.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     convert: Callable[[Any], Any]
     row_type: Any

@@ -55,7 +55,7 @@ class CompareAnswers(beam.PTransform):
         equal: compares two formulas.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     equal: Equality = equal_formulas
 
@@ -76,7 +76,7 @@ class SelectUndecided(beam.PTransform):
     Once: independent of input order, so retries are harmless.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     def expand(self, judgements: beam.PCollection) -> Outcome:
         rows = (
@@ -100,7 +100,7 @@ class ApplyVerdicts(beam.PTransform):
     Once: independent of input order, so retries are harmless.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     def expand(self, joined: tuple[beam.PCollection, beam.PCollection]) -> Outcome:
         judgements, votes = joined
@@ -127,7 +127,7 @@ class JoinVerdicts(beam.PTransform):
         asked: how many solutions of each problem were asked for, for the pass rate.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     asked: int | None = None
 
@@ -156,7 +156,7 @@ class KeepCorrect(beam.PTransform):
         stage: the name in the rejects.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     stage: str
 

@@ -37,7 +37,7 @@ class FilterByPassRate(beam.PTransform):
         ValueError: no pass rate is in the range.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     stage: str
     minimum: float = 0.0

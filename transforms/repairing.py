@@ -50,7 +50,7 @@ class FillMajorityAnswer(beam.PTransform):
         ValueError: a number is less than 1.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     mode: Mode = FILL
     quorum: int = 1

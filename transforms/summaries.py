@@ -76,7 +76,7 @@ class SelectCorrect(beam.PTransform):
         settings: the tags.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     settings: SummarySettings = SummarySettings()
 
@@ -105,7 +105,7 @@ class MergeSummaries(beam.PTransform):
         settings: the tags, and how a summary is put in.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     stage: str
     settings: SummarySettings = SummarySettings()
@@ -146,7 +146,7 @@ def variables_of(judged: JudgedSolution) -> dict[str, object]:
 def fault_of(judged: JudgedSolution, text: str, settings: SummarySettings) -> Fault | None:
     """What is wrong with a summary: its own answer is not there, or is not the solution's.
 
-    Other requests wait for it: microseconds, or where math-verify has to be asked, as long as that.
+    It takes microseconds, or where math-verify has to be asked, as long as that.
     """
     for tag in filter(None, (settings.start_tag, settings.end_tag)):
         if tag in text:

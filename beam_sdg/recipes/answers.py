@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import pydantic
 
-from beam_sdg.recipes.recipe import Context, RecipeConfig
+from beam_sdg.recipes.problems import AnsweredProblemsConfig
+from beam_sdg.recipes.recipe import Context
+from beam_sdg.recipes.sft import SftConfig
 from beam_sdg.runs import Stage
 from transforms import judging
 from transforms.pass_rates import FilterByPassRate
@@ -16,10 +18,20 @@ from transforms.records import AnswerPair, AnswerVote, JudgedSolution, Judgement
 from transforms.repairing import FillMajorityAnswer, Mode
 
 PUBLISHED_TEMPERATURE = 0.7
+# The flags of the mode `demo`: ten problems, solved and judged by hosted models.
+DEMO = (
+    "--endpoint=nvidia",
+    "--model=deepseek-ai/deepseek-r1-distill-qwen-32b",
+    "--set=judge.model=meta/llama-3.3-70b-instruct",
+    "--set=judge.endpoint=nvidia",
+    "--samples=4",
+    "--max_tokens=8192",
+    "--num_records=10",
+)
 
 
-class AnswersConfig(RecipeConfig):
-    """Base of the configurations of recipes that judge answers and let solutions vote."""
+class AnswersConfig(AnsweredProblemsConfig, SftConfig):
+    """Base of the configurations of recipes that solve, judge, let solutions vote, and export."""
 
     judge_votes: int = pydantic.Field(1, ge=1, description="votes of the judge on two answers")
     vote_quorum: int = pydantic.Field(

@@ -1,30 +1,61 @@
-"""The stages that judge what the code of solutions is worth, fragment by fragment.
+"""The stages that keep solutions by what their code is worth, fragment by fragment if asked for.
 
-solutions ─┬────────────────────────────────────────── filter_fragments
-           └ fragments ─┬─ judge_novelty ──────┬───────┘
-                        └─ judge_significance ─┘
+solutions ─ filter ─┬────────────────────────────────────────── filter_fragments
+                    └ fragments ─┬─ judge_novelty ──────┬───────┘
+                                 └─ judge_significance ─┘
 """
 
 import functools
 from collections.abc import Iterator
 
+import pydantic
+
+from beam_sdg.python_flags import PythonConfig
 from beam_sdg.recipes.recipe import Context
 from beam_sdg.runs import Stage
-from transforms.records import Fragment, FragmentVote, InsightfulSolution
+from transforms.records import Fragment, FragmentVote, InsightfulSolution, Solution
 from transforms.tir import insight
+from transforms.tir.filters import FilterTir, TirFilters
 from transforms.tir.formats import CODE_FORMATS
 from transforms.tir.fragments import ExtractFragments
 from transforms.tir.insight import InsightSettings, KeepInsightful
 
 
-def judged_fragments(
+class CodeConfig(PythonConfig, TirFilters, InsightSettings):
+    """Base of the configurations of such recipes; filters have the names of their reasons."""
+
+    judge_fragments: bool = pydantic.Field(
+        False, description="keep only solutions in which a call finds out something that matters"
+    )
+
+
+def with_useful_code(
+    context: Context, config: CodeConfig, name: str, after: str, fragments: str, into: str = ""
+) -> Iterator[Stage]:
+    """The stages that keep those solutions of the stage `after` that use Python well.
+
+    `name` is that of the filter, which may rewrite calls `into` another code format, and
+    `fragments` that of the stage that takes fragments; the last is `filter_fragments`, if any.
+    """
+    written_as, filters = config.written_as(), config.part(TirFilters)
+    rewritten = CODE_FORMATS[into] if into else None
+    yield Stage(
+        name=name,
+        transform=FilterTir(name, CODE_FORMATS[written_as], filters, rewritten),
+        row_type=Solution,
+        settings={"code_format": written_as, "into": into, **filters.model_dump()},
+        inputs=(after,),
+    )
+    if config.judge_fragments:
+        yield from _judged(
+            context, config.part(InsightSettings), fragments, name, into or written_as
+        )
+
+
+def _judged(
     context: Context, settings: InsightSettings, name: str, after: str, code_format: str
 ) -> Iterator[Stage]:
-    """The stages that take fragments of solutions, show them to judges and count the votes.
-
-    `name` is that of the first, which takes the solutions of the stage `after`, whose calls are in
-    `code_format`; the last is `filter_fragments`.
-    """
+    """The stages that take fragments of solutions, show them to judges and count the votes."""
     yield Stage(
         name=name,
         transform=ExtractFragments(name, CODE_FORMATS[code_format], settings.window),

@@ -8,7 +8,6 @@ The method and the names are those of NVIDIA's Nemotron-Math-v2.
 """
 
 import dataclasses
-import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -17,15 +16,11 @@ import pydantic
 from beam_sdg.python_flags import PythonConfig
 from beam_sdg.recipes import answers
 from beam_sdg.recipes.answers import RepairConfig
-from beam_sdg.recipes.problems import AnsweredProblemsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
-from beam_sdg.recipes.sft import SftConfig, TracesTo, training_data
-from beam_sdg.recipes.solving import PROMPT, solutions
+from beam_sdg.recipes.sft import TracesTo, training_data
+from beam_sdg.recipes.solving import solutions, traces_to
 from beam_sdg.runs import Stage
 from transforms.repairing import REPAIR
-from transforms.sft.render import variables_of
-from transforms.sft.traces import trace_of
-from transforms.tir import solve as tir
 from transforms.tir.formats import GPT_OSS
 
 EFFORTS = ("high", "medium", "low")
@@ -45,7 +40,7 @@ MODES = {
 }
 
 
-class NemotronMathV2Config(AnsweredProblemsConfig, RepairConfig, PythonConfig, SftConfig):
+class NemotronMathV2Config(RepairConfig, PythonConfig):
     """The settings of Nemotron-Math-v2; the defaults are the published ones."""
 
     efforts: tuple[str, ...] = pydantic.Field(
@@ -204,15 +199,12 @@ def _traces_to(config: NemotronMathV2Config, one: SftSet) -> TracesTo:
     """How a set's solutions become rows: each as its model was asked."""
     template_args: dict[str, Any] = {"reasoning_effort": one.effort}
     if not one.uses_python:
-        return TracesTo(trace_of, PROMPT, variables_of, one.name, template_args)
-    written_as = config.written_as()
-    return TracesTo(
-        functools.partial(trace_of, code_format=written_as),
-        tir.PROMPT,
-        functools.partial(tir.variables_of_trace, config.code_format),
-        one.name,
-        {**template_args, "builtin_tools": ["python"]},
-        "<|return|>" if written_as == GPT_OSS else None,
+        return traces_to(split=one.name, template_args=template_args)
+    return traces_to(
+        config,
+        split=one.name,
+        template_args={**template_args, "builtin_tools": ["python"]},
+        assistant_end="<|return|>" if config.written_as() == GPT_OSS else None,
     )
 
 

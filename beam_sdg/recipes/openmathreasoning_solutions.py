@@ -8,45 +8,29 @@
 The method and the names are those of NVIDIA's OpenMathReasoning.
 """
 
-import functools
 from collections.abc import Iterator
 
 import pydantic
 
-from beam_sdg.python_flags import PythonConfig
 from beam_sdg.recipes import answers
 from beam_sdg.recipes.answers import AnswersConfig
-from beam_sdg.recipes.fragments import judged_fragments
-from beam_sdg.recipes.problems import AnsweredProblemsConfig
+from beam_sdg.recipes.fragments import CodeConfig, with_useful_code
 from beam_sdg.recipes.recipe import Context, Recipe
-from beam_sdg.recipes.sft import SftConfig, TracesTo, training_data
-from beam_sdg.recipes.solving import PROMPT, solutions
-from beam_sdg.recipes.summaries import SummarySettings, new_summaries, summary_settings
+from beam_sdg.recipes.sft import training_data
+from beam_sdg.recipes.solving import solutions, traces_to
+from beam_sdg.recipes.summaries import new_summaries
 from beam_sdg.runs import Stage
 from transforms.judging import KeepCorrect
 from transforms.records import Solution
 from transforms.repairing import FILL
-from transforms.sft.render import variables_of
-from transforms.sft.traces import trace_of
-from transforms.tir import solve as tir
-from transforms.tir.filters import FilterTir, TirFilters
-from transforms.tir.formats import CODE_FORMATS
-from transforms.tir.insight import InsightSettings
+from transforms.summaries import SummarySettings
 
 TEMPERATURE, TOP_P = 0.7, 0.95  # published
 _JUDGE = "--set=judge.model=Qwen/Qwen2.5-32B-Instruct"
 _SUMMARIES = ("--new_summaries=4", "--set=generate_new_summaries.model=Qwen/Qwen2.5-32B-Instruct")
 _FULL = ("--problems=omr_cot,omr_additional", "--max_tokens=16384", f"--top_p={TOP_P}", _JUDGE)
 MODES = {
-    "demo": (
-        "--endpoint=nvidia",
-        "--model=deepseek-ai/deepseek-r1-distill-qwen-32b",
-        "--set=judge.model=meta/llama-3.3-70b-instruct",
-        "--set=judge.endpoint=nvidia",
-        "--samples=4",
-        "--max_tokens=8192",
-        "--num_records=10",
-    ),
+    "demo": answers.DEMO,
     "full-qwq": ("--model=Qwen/QwQ-32B", "--samples=32", *_FULL, *_SUMMARIES),
     "full-r1": ("--model=deepseek-ai/DeepSeek-R1", "--samples=16", *_FULL),
     "tir-limo": (
@@ -73,22 +57,11 @@ MODES = {
 }
 
 
-class OpenMathReasoningConfig(
-    AnsweredProblemsConfig,
-    AnswersConfig,
-    PythonConfig,
-    TirFilters,
-    InsightSettings,
-    SummarySettings,
-    SftConfig,
-):
+class OpenMathReasoningConfig(AnswersConfig, CodeConfig, SummarySettings):
     """The settings of OpenMathReasoning's solutions; filters have the names of their reasons."""
 
     samples: int = pydantic.Field(4, ge=1, description="solutions of each problem")
     tir: bool = pydantic.Field(False, description="solve with Python")
-    judge_fragments: bool = pydantic.Field(
-        False, description="keep only solutions in which a call finds out something that matters"
-    )
 
     @pydantic.model_validator(mode="after")
     def _has_code(self) -> "OpenMathReasoningConfig":
@@ -124,21 +97,14 @@ def stages(config: OpenMathReasoningConfig, context: Context) -> list[Stage]:
     solved = found[-1].name if config.tir else "generate_solutions"
     joined = f"{solved if config.tir else 'judge_answers'}.judged"
     found.append(answers.join(joined, "judge_answers.verdicts", [solved], config.samples))
-    found += new_summaries(context, found[-1].name, summary_settings(config))
-    to = TracesTo(trace_of, PROMPT, variables_of)
-    if config.tir:
-        to = TracesTo(
-            functools.partial(trace_of, code_format=config.written_as()),
-            tir.PROMPT,
-            functools.partial(tir.variables_of_trace, config.code_format),
-        )
+    found += new_summaries(context, found[-1].name, config.part(SummarySettings))
+    to = traces_to(config if config.tir else None)
     return [*found, *training_data(config, context, {found[-1].name: to})]
 
 
 def _with_code(config: OpenMathReasoningConfig, context: Context) -> Iterator[Stage]:
     """The stages that keep correct solutions that use Python well."""
-    name, written_as = "postprocess_tir_generations", config.written_as()
-    filters = TirFilters(**config.model_dump(include=set(TirFilters.model_fields)))
+    name = "postprocess_tir_generations"
     yield Stage(
         name=f"{name}.correct",
         transform=KeepCorrect(f"{name}.correct"),
@@ -147,16 +113,9 @@ def _with_code(config: OpenMathReasoningConfig, context: Context) -> Iterator[St
         inputs=("judge_answers.verdicts", "generate_solutions"),
         one_per=("generate_solutions",),
     )
-    yield Stage(
-        name=name,
-        transform=FilterTir(name, CODE_FORMATS[written_as], filters),
-        row_type=Solution,
-        settings={"code_format": written_as, **filters.model_dump()},
-        inputs=(f"{name}.correct",),
+    yield from with_useful_code(
+        context, config, name, f"{name}.correct", "extract_python_fragments"
     )
-    if config.judge_fragments:
-        settings = InsightSettings(**config.model_dump(include=set(InsightSettings.model_fields)))
-        yield from judged_fragments(context, settings, "extract_python_fragments", name, written_as)
 
 
 OPENMATHREASONING_SOLUTIONS = Recipe(

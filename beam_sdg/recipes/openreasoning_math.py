@@ -10,28 +10,18 @@ import pydantic
 
 from beam_sdg.recipes import answers
 from beam_sdg.recipes.answers import RepairConfig
-from beam_sdg.recipes.problems import AnsweredProblemsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
-from beam_sdg.recipes.sft import SftConfig, TracesTo, training_data
-from beam_sdg.recipes.solving import PROMPT, solutions
-from beam_sdg.recipes.summaries import SummarySettings, new_summaries, summary_settings
+from beam_sdg.recipes.sft import training_data
+from beam_sdg.recipes.solving import solutions, traces_to
+from beam_sdg.recipes.summaries import new_summaries
 from beam_sdg.runs import Stage
 from transforms.repairing import REPAIR
 from transforms.sft.options import SftFilters
-from transforms.sft.render import variables_of
-from transforms.sft.traces import trace_of
+from transforms.summaries import SummarySettings
 
 TEMPERATURE = 0.6  # published
 MODES = {
-    "demo": (
-        "--endpoint=nvidia",
-        "--model=deepseek-ai/deepseek-r1-distill-qwen-32b",
-        "--set=judge.model=meta/llama-3.3-70b-instruct",
-        "--set=judge.endpoint=nvidia",
-        "--samples=4",
-        "--max_tokens=8192",
-        "--num_records=10",
-    ),
+    "demo": answers.DEMO,
     "published": (
         "--problems=omr_cot,omr_additional",
         "--model=deepseek-ai/DeepSeek-R1-0528",
@@ -44,7 +34,7 @@ MODES = {
 }
 
 
-class OpenReasoningMathConfig(AnsweredProblemsConfig, RepairConfig, SummarySettings, SftConfig):
+class OpenReasoningMathConfig(RepairConfig, SummarySettings):
     """The settings of OpenReasoning's math data; the defaults are the published ones."""
 
     samples: int = pydantic.Field(16, ge=1, description="solutions of each problem")
@@ -102,9 +92,8 @@ def stages(config: OpenReasoningMathConfig, context: Context) -> list[Stage]:
                 *rates,
             )
         )
-    found += new_summaries(context, found[-1].name, summary_settings(config))
-    to = TracesTo(trace_of, PROMPT, variables_of)
-    return [*found, *training_data(config, context, {found[-1].name: to})]
+    found += new_summaries(context, found[-1].name, config.part(SummarySettings))
+    return [*found, *training_data(config, context, {found[-1].name: traces_to()})]
 
 
 OPENREASONING_MATH = Recipe(

@@ -88,5 +88,6 @@ PREPARE_SFT = Recipe(
     summary="make training data of solutions that are there: filter, render, draw, split",
     config=PrepareSftConfig,
     stages=stages,
+    asks=False,
     citation="The method is NVIDIA's, published with NeMo-Skills.",
 )

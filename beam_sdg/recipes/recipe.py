@@ -21,6 +21,7 @@ from transforms.records import Answered, Problem
 from transforms.tir.python_tool import PythonTool
 
 C = TypeVar("C", bound="RecipeConfig")
+P = TypeVar("P", bound=pydantic.BaseModel)
 _GREEDY = {"temperature": 0.0}
 
 
@@ -47,12 +48,17 @@ class RecipeConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         """These settings for fewer rows: a preview, whose rows a full run must begin with."""
         return self.model_copy(update={"num_records": min(rows, self.num_records)})
 
+    def part(self, kind: type[P]) -> P:
+        """Those of these settings that a class among the bases has."""
+        return kind(**self.model_dump(include=set(kind.model_fields)))
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """A dataset that can be made: its name, its settings and its stages.
 
-    The rows of the last stage are the dataset. `modes` are sets of flags with a name; `citation` is
+    The rows of the last stage are the dataset. A recipe that `asks` no model has no flags about
+    models. `modes` are sets of flags with a name; `citation` is
     of the published method. A recipe in a file of its own finds its prompts in the folder `prompts`
     beside it (`prompts`), and its text is part of its runs' fingerprints (`code`).
     """
@@ -65,6 +71,7 @@ class Recipe:
     prompts: Path | None = None
     code: Path | None = None
     citation: str = ""
+    asks: bool = True
 
     @property
     def command(self) -> str:

@@ -14,7 +14,7 @@ import prompts
 from beam_sdg.models import typed
 from beam_sdg.recipes.recipe import Context
 from beam_sdg.runs import Stage, StageManifest
-from beam_sdg.template_flags import TemplateConfig
+from beam_sdg.template_flags import TemplateConfig, pinned
 from transforms.chat_template import ChatTemplate
 from transforms.errors import RowsLost
 from transforms.records import RlExample, SftExample, SftShortExample, Trace
@@ -32,7 +32,8 @@ class SftConfig(TemplateConfig, SftFilters):
 
     sft_tokenizer: str = pydantic.Field(
         "",
-        description="folder or hub name of the model to train: its chat template makes the texts",
+        description="folder, or NAME[@REVISION] on the hub, of the model to train: its chat "
+        "template makes the texts",
     )
     sft_template_args: dict[str, str] = pydantic.Field(
         {}, description="NAME=VALUE,… for that template, as in reasoning_effort=high"
@@ -65,6 +66,15 @@ class SftConfig(TemplateConfig, SftFilters):
         False, description="make rows for reinforcement learning: each problem with its answer"
     )
 
+    @pydantic.field_validator("buckets", mode="before")
+    @classmethod
+    def _are_bounds(cls, bounds: Any) -> Any:
+        if not all(str(bound).isdigit() for bound in bounds):
+            raise ValueError(
+                "a bucket is named by its longest output; write whole numbers, as in 16000,32000"
+            )
+        return bounds
+
     @pydantic.field_validator("buckets")
     @classmethod
     def _ascend(cls, buckets: tuple[int, ...]) -> tuple[int, ...]:
@@ -93,13 +103,9 @@ class SftConfig(TemplateConfig, SftFilters):
             if getattr(self, name):
                 raise ValueError(f"{name} is of calls to Python, and there are none; drop it")
 
-    def sft_filters(self) -> SftFilters:
-        """Which traces are kept."""
-        return SftFilters(**self.model_dump(include=set(SftFilters.model_fields)))
-
     def lengths(self) -> Lengths:
         """What lengths are counted in: the tokens of `sft_tokenizer`, if there is one."""
-        return Lengths(self.sft_tokenizer)
+        return Lengths(*pinned(self.sft_tokenizer)) if self.sft_tokenizer else Lengths()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +131,9 @@ def training_data(
     Raises:
         UsageError, InputError: the tokenizer has no chat template, or cannot be had.
     """
-    template = config.template_of(config.sft_tokenizer) if config.sft_tokenizer else None
+    template = None
+    if config.sft_tokenizer:
+        template = config.template_of(*pinned(config.sft_tokenizer))
     last = []
     for (after, to), suffix in zip(sets.items(), suffixes or [""] * len(sets), strict=True):
         prepared = _prepared(config, context, after, to, template, suffix)
@@ -181,7 +189,7 @@ def _prepared(
         metadata=config.metadata,
         split=to.split,
     )
-    filters = config.sft_filters()
+    filters = config.part(SftFilters)
     if config.rl_manifest:
         filters = of_problems(filters)
     settings = {
@@ -191,7 +199,7 @@ def _prepared(
         else "",
         "deduplicate": config.deduplicate_solutions and not config.rl_manifest,
         "format": {
-            "tokenizer": config.sft_tokenizer,
+            "tokenizer": "@".join(filter(None, dataclasses.astuple(config.lengths()))),
             "template": dataclasses.asdict(template) if template else {},
             "lengths": config.lengths().content_hash(),
             "template_args": dict(sft_format.chat_template_kwargs),

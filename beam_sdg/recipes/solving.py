@@ -1,12 +1,17 @@
-"""The stage that solves problems, plain or with Python."""
+"""The stage that solves problems, plain or with Python, and what its solutions are rendered by."""
 
 import functools
+from typing import Any
 
+from beam_sdg.python_flags import PythonConfig
 from beam_sdg.recipes.recipe import Context
+from beam_sdg.recipes.sft import TracesTo
 from beam_sdg.runs import Stage
 from transforms.engines.conversations import Variables
 from transforms.reading import Text
 from transforms.records import Problem, Solution
+from transforms.sft.render import variables_of as variables_of_trace
+from transforms.sft.traces import trace_of
 from transforms.tir import solve as tir
 from transforms.tir.python_tool import PythonTool
 
@@ -50,3 +55,19 @@ def solutions(
 def variables_of(problem: Problem) -> dict[str, object]:
     """The variables of the prompt for solutions without tools."""
     return {"problem": problem.text}
+
+
+def traces_to(python: PythonConfig | None = None, **of_set: Any) -> TracesTo:
+    """How judged solutions become rows: with the prompt that their model was asked by.
+
+    `python` are the settings of those that were solved with Python; `of_set` is what else a
+    `TracesTo` takes.
+    """
+    if python is None:
+        return TracesTo(trace_of, PROMPT, variables_of_trace, **of_set)
+    return TracesTo(
+        functools.partial(trace_of, code_format=python.written_as()),
+        tir.PROMPT,
+        functools.partial(tir.variables_of_trace, python.code_format),
+        **of_set,
+    )

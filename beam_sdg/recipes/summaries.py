@@ -17,13 +17,7 @@ from transforms.reading import Conclusion
 from transforms.records import JudgedSolution, Summary
 from transforms.summaries import MergeSummaries, SelectCorrect, SummarySettings
 
-__all__ = ["MERGED", "SummarySettings", "new_summaries", "summary_settings"]
 MERGED = "merge_new_summaries"
-
-
-def summary_settings(config: SummarySettings) -> SummarySettings:
-    """Those of a recipe's configuration, without its other settings."""
-    return SummarySettings(**config.model_dump(include=set(SummarySettings.model_fields)))
 
 
 def new_summaries(context: Context, after: str, settings: SummarySettings) -> Iterator[Stage]:

@@ -12,8 +12,7 @@ import functools
 
 import pydantic
 
-from beam_sdg.python_flags import PythonConfig
-from beam_sdg.recipes.fragments import judged_fragments
+from beam_sdg.recipes.fragments import CodeConfig, with_useful_code
 from beam_sdg.recipes.problems import ProblemsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.runs import Stage
@@ -26,21 +25,16 @@ from transforms.records import (
     Solution,
     ToolUse,
 )
-from transforms.tir.filters import FilterTir, TirFilters
 from transforms.tir.formats import CODE_FORMATS, GPT_OSS
-from transforms.tir.insight import InsightSettings
 from transforms.tir.solve import PROMPT, SolutionText, solution_of, variables_of
 
 _TAGGED = tuple(name for name in CODE_FORMATS if name != GPT_OSS)
 
 
-class TirConfig(PythonConfig, ProblemsConfig, TirFilters, InsightSettings):
+class TirConfig(ProblemsConfig, CodeConfig):
     """The settings of solving with Python; filters have the names of their reasons."""
 
     samples: int = pydantic.Field(4, ge=1, description="solutions of each")
-    judge_fragments: bool = pydantic.Field(
-        False, description="keep only solutions in which a call finds out something that matters"
-    )
     into: str = pydantic.Field(
         "", description=f"rewrite the calls in another format: {', '.join(_TAGGED)}"
     )
@@ -60,14 +54,6 @@ class TirConfig(PythonConfig, ProblemsConfig, TirFilters, InsightSettings):
 
     def expected_rows(self) -> int:
         return self.num_records * self.samples
-
-    def insight(self) -> InsightSettings:
-        """How fragments are judged."""
-        return InsightSettings(**self.model_dump(include=set(InsightSettings.model_fields)))
-
-    def filters(self) -> TirFilters:
-        """Which filters are applied."""
-        return TirFilters(**self.model_dump(include=set(TirFilters.model_fields)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,10 +79,7 @@ class TirExample:
 
 def stages(config: TirConfig, context: Context) -> list[Stage]:
     """The stages."""
-    written_as = config.written_as()
-    into = CODE_FORMATS[config.into] if config.into else None
-    filters = config.filters()
-    return [
+    found = [
         config.read(context, config.sources()),
         context.ask(
             "solution",
@@ -109,24 +92,9 @@ def stages(config: TirConfig, context: Context) -> list[Stage]:
             samples=config.samples,
             python=config.python(context.models_of("solution")),
         ),
-        Stage(
-            name="filter",
-            transform=FilterTir("filter", CODE_FORMATS[written_as], filters, into),
-            row_type=Solution,
-            settings={"code_format": written_as, "into": config.into, **filters.model_dump()},
-            inputs=("solution",),
-        ),
-        *(
-            judged_fragments(
-                context, config.insight(), "fragments", "filter", config.into or written_as
-            )
-            if config.judge_fragments
-            else ()
-        ),
-        context.export(
-            "filter_fragments" if config.judge_fragments else "filter", example_of, TirExample
-        ),
+        *with_useful_code(context, config, "filter", "solution", "fragments", config.into),
     ]
+    return [*found, context.export(found[-1].name, example_of, TirExample)]
 
 
 def example_of(row: Solution | InsightfulSolution) -> TirExample:

@@ -42,7 +42,15 @@ def assert_explained(done, code: int, *parts: str) -> None:
         (["infinibyte", "--strategy=ocr"], ["'ocr' is not one of ocr_omr, sample"]),
         (["infinibyte", "--strategy=ocr_omr", "--problems_a=humaneval"], ["humaneval=FILE"]),
         (["infinibyte", "--combination_weights=mixing=1"], ["mixing", "obfuscation"]),
-        (["infinibyte", "--combination_weights=mixing"], ["write mixing=VALUE"]),
+        (
+            ["infinibyte", "--combination_weights=mixing"],
+            ["--combination_weights mixing", "write mixing=VALUE"],
+        ),
+        (
+            ["openreasoning-math", "--buckets=a,b"],
+            ["--buckets ('a', 'b')", "longest output", "as in 16000,32000"],
+        ),
+        (["prepare-sft", "--temperature=1"], ["unknown flag --temperature"]),
         (["infinibyte", "--model=m", "--gpus=all"], ["--gpus 'all'"]),
         (["infinibyte", "--model=m", "--vllm_args=--port 1"], ["--vllm_args", "--port is set by"]),
         (["infinibyte", "--model=m", "--vllm_args", "--port"], ["--vllm_args", "--port is set by"]),
@@ -65,7 +73,7 @@ def test_bad_usage_is_one_line_that_names_flag_value_and_mend(
 ):
     """Exit code 2, no traceback, nothing written."""
     output = tmp_path / "out"
-    if arguments[0] == "infinibyte" and not any("--output" in flag for flag in arguments):
+    if arguments[0] != "report" and not any("--output" in flag for flag in arguments):
         arguments = [*arguments, f"--output={output}"]
     assert_explained(beam_sdg_command(*arguments), USAGE, *parts)
     assert not output.exists()
@@ -306,6 +314,8 @@ def test_help_lists_flags_with_their_defaults(beam_sdg_command):
     shown = beam_sdg_command("infinibyte", "--help").stdout
     for part in ("--num_records", "(default: 5)", "--limit", "(default: 10000)", "--endpoint"):
         assert part in shown
+    assert "the models" in shown
+    assert "the models" not in beam_sdg_command("prepare-sft", "--help").stdout
     assert "infinibyte" in beam_sdg_command("recipes").stdout
     assert "usage: beam-sdg RECIPE" in beam_sdg_command().stdout
 

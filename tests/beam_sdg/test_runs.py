@@ -181,10 +181,10 @@ def test_a_stage_may_make_several_rows_of_one_and_another_one_of_several(tmp_pat
     assert (unite.rows_in, unite.rows, unite.made_from, unite.not_sampled) == (9, 9, None, 0)
 
 
-def test_a_join_that_works_row_by_row_goes_shard_by_shard(tmp_path):
+def test_a_join_within_shards_goes_shard_by_shard(tmp_path):
     """It is used once for each shard, and makes what it makes of all at once."""
     unite = Unite()
-    unite.row_by_row = True
+    unite.shard_by_shard = True
     stages = parted()
     sliced = [*stages[:2], dataclasses.replace(stages[2], transform=unite)]
     whole, parts = run(tmp_path / "whole", stages, 3), run(tmp_path / "parts", sliced, 3)
@@ -263,7 +263,7 @@ def merge(key: int, problems: Any) -> Iterator[Problem | Reject]:
 
 
 def test_a_stage_that_looks_across_rows_sees_all_of_them(tmp_path):
-    """In whatever command it is run: only stages that work row by row go shard by shard."""
+    """In whatever command it is run: only those whose rows are made within shards go by shards."""
     merge = Stage("merge", Merge(), Problem, {}, ("numbers",))
     whole = run(tmp_path / "whole", [stages()[0], merge], num_shards=4)
     assert whole.execute()[-1].rows == 1

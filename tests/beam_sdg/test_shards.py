@@ -10,8 +10,16 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_sdg import shards
-from beam_sdg.shards import WriteShards, read_shard, shard_path, whole_file, write_parquet
-from transforms.records import Problem
+from beam_sdg.shards import (
+    Kind,
+    WriteShards,
+    read_shard,
+    shard_of,
+    shard_path,
+    whole_file,
+    write_parquet,
+)
+from transforms.records import Problem, Reject
 from transforms.seeding import digest
 
 SCHEMA = pa.schema([("text", pa.string())])
@@ -24,8 +32,8 @@ def problem(number: int, record_id: str = "") -> Problem:
 def written(folder, records: list[Problem]) -> bytes:
     folder.mkdir()
     with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
-        write = WriteShards(f"{folder}/rows", Problem, (0,), 1, seed=3)
-        _ = pipeline | beam.Create(records) | write
+        write = WriteShards((Kind(f"{folder}/rows", Problem),), (0,), 1, seed=3)
+        _ = (pipeline | beam.Create(records),) | write
     [path] = folder.iterdir()
     assert path.name == shard_path("rows", 0, 1)
     return path.read_bytes()
@@ -39,6 +47,25 @@ def test_no_order_of_arrival_shows_in_a_shard(tmp_path):
     assert written(tmp_path / "one", records) == written(tmp_path / "two", shuffled)
     rows = list(read_shard(f"{tmp_path}/one/rows-00000-of-00001.parquet", Problem))
     assert rows == sorted(records, key=lambda row: (digest(3, row.id), row.text))
+
+
+def test_several_kinds_are_written_together(tmp_path):
+    """Each record is in the file of its kind and shard."""
+    rows = [problem(number) for number in range(40)]
+    rejects = [Reject("s", "odd", "", digest("r", number), "{}", "") for number in range(20)]
+    kinds = (Kind(f"{tmp_path}/rows", Problem), Kind(f"{tmp_path}/rejects", Reject))
+    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
+        both = tuple(
+            pipeline | f"Create{number}" >> beam.Create(records)
+            for number, records in enumerate((rows, rejects))
+        )
+        _ = both | WriteShards(kinds, (0, 1, 2), 3, seed=3)
+    for (prefix, record_type), records in zip(kinds, (rows, rejects), strict=True):
+        for shard in range(3):
+            found = list(read_shard(shard_path(prefix, shard, 3), record_type))
+            assert {row.id for row in found} == {
+                row.id for row in records if shard_of(row.id, 3) == shard
+            }
 
 
 def batches(count: int, rows: int, size: int = 1) -> list[pa.RecordBatch]:

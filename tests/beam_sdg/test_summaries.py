@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_sdg.models import ModelSettings
 from beam_sdg.options import parse_flags
 from beam_sdg.recipes.recipe import Context, Recipe, RecipeConfig
-from beam_sdg.recipes.summaries import MERGED, SummarySettings, new_summaries
+from beam_sdg.recipes.summaries import MERGED, new_summaries
 from beam_sdg.runs import Run, Stage
 from beam_sdg.shards import read_shard
 from tests.fenced import call, used
@@ -23,7 +23,7 @@ from transforms.engines.store import AnswerStore
 from transforms.outcome import SourceOutcome
 from transforms.records import JudgedSolution, Problem, Reject, Solution, Summary
 from transforms.seeding import digest, sampling_seed, stream
-from transforms.summaries import is_summarised
+from transforms.summaries import SummarySettings, is_summarised
 
 ROOT = Path(__file__).parents[2]
 PROMPT, ASK = "math/summary", "generate_new_summaries"

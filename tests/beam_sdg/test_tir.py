@@ -183,6 +183,7 @@ def test_without_an_engine_nothing_is_spent(beam_sdg_command, tmp_path):
     )
     assert done.returncode == 4
     assert "no sandbox can run Python" in done.stderr
+    assert "for a rehearsal, --sandbox local does without one" in done.stderr
     assert not list(output.glob(".work/s*/*"))
 
 

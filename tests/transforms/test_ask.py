@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,24 @@ def ask(tmp_path: Path) -> Callable[..., tuple[list[dict], list[dict]]]:
         )
 
     return run
+
+
+CHECKED = threading.Semaphore(0)
+
+
+def slow(record: Problem, value: NewProblemEvals) -> Fault | None:
+    """One check waits for those of 19 others."""
+    if record != problem(0):
+        CHECKED.release()
+    elif not all(CHECKED.acquire(timeout=60) for _ in range(19)):
+        return Fault("held_up", "the others were not checked meanwhile")
+    return None
+
+
+def test_a_slow_check_holds_up_no_other_conversation(ask):
+    """The first record's is not done before those of all others are."""
+    rows, rejects = ask(20, check=slow, engine=Rehearsal(in_flight=2))
+    assert (len(rows), rejects) == (20, [])
 
 
 def attempts(tmp_path: Path) -> int:

@@ -5,6 +5,7 @@ answer cannot be used, ask once more and show what was wrong. A solution with Py
 of many turns. Every turn is in the store before it is looked at.
 """
 
+import asyncio
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -193,7 +194,7 @@ class Conversations:
             if isinstance(outcome, Failure):
                 return self._reject(talk, Fault(outcome.reason, outcome.detail))
             talk.replies.append(outcome)
-            value = self._read(talk, outcome)
+            value = await self._value(talk, outcome)
             if not isinstance(value, Fault):
                 return self._kept(talk, value)
             if len(talk.replies) > asking.corrections or outcome.finish_reason != "stop":
@@ -302,8 +303,11 @@ class Conversations:
         with self._progress.asking():
             return await self._client.complete(turn)
 
-    def _read(self, talk: "_Talk", reply: Reply) -> Any:
-        """The value, or the fault of an answer that cannot be used."""
+    async def _value(self, talk: "_Talk", reply: Reply) -> Any:
+        """The value, or the fault of an answer that cannot be used.
+
+        A check may take long, as that of two formulas does: no other conversation waits for it.
+        """
         if reply.finish_reason == "content_filter":
             return Fault("content_filter", "the server withheld the answer")
         if reply.finish_reason == "refusal":
@@ -315,7 +319,7 @@ class Conversations:
         value = self._asking.reader.read(reply.text)
         if isinstance(value, Fault) or self._asking.check is None:
             return value
-        return self._asking.check(talk.record, value) or value
+        return await asyncio.to_thread(self._asking.check, talk.record, value) or value
 
     def _cut_off(self, talk: "_Talk", reply: Reply) -> str:
         tokens, most, use = reply.completion_tokens, talk.way.sampling.max_tokens, talk.tool_use

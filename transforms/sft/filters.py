@@ -48,7 +48,7 @@ class FilterTraces(beam.PTransform):
         lengths: what lengths are counted in.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     stage: str
     filters: SftFilters = SftFilters()

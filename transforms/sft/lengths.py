@@ -76,7 +76,7 @@ class BucketByLength(beam.PTransform):
         ValueError: there is no bound, or they do not ascend from 1 on.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     buckets: tuple[int, ...] = PUBLISHED_BUCKETS
     lengths: Lengths = CHARACTERS

@@ -34,7 +34,7 @@ class PrepareForSft(beam.PTransform):
         sft_format: as `RenderTraces`.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     stage: str
     of: Callable[[Any], Trace]

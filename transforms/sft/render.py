@@ -138,7 +138,7 @@ class RenderTraces(beam.PTransform):
         InputError: the template asks for a date, and has none.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     stage: str
     sft_format: SftFormat = SftFormat()

@@ -41,7 +41,7 @@ class PrepareForRl(beam.PTransform):
         sft_format: how a problem becomes the input; what it says of answers is not looked at.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     stage: str
     of: Callable[[Any], Trace]

@@ -140,8 +140,12 @@ async def ready(sandbox: Sandbox) -> None:
         raise _refusal(error) from error
 
 
-def require(settings: SandboxSettings) -> None:
+def require(settings: SandboxSettings, rehearsed: bool = False) -> None:
     """Make sure that these settings can run code here, before anything is spent.
+
+    Args:
+        settings: of the sandbox.
+        rehearsed: no model writes the code; then it can do without.
 
     Raises:
         RunError: as `ready`.
@@ -150,7 +154,10 @@ def require(settings: SandboxSettings) -> None:
     async def look() -> None:
         sandbox = settings.open()
         try:
-            await ready(sandbox)
+            await sandbox.ready()
+        except SandboxError as error:
+            mend = "; for a rehearsal, --sandbox local does without one" if rehearsed else ""
+            raise _refusal(error, mend) from error
         finally:
             await sandbox.close()
 
@@ -158,9 +165,9 @@ def require(settings: SandboxSettings) -> None:
         asyncio.run(look())
 
 
-def _refusal(error: SandboxError) -> RunError:
+def _refusal(error: SandboxError, mend: str = "") -> RunError:
     """The sandbox's words, its flags by the names that runs have for them."""
-    words = re.sub(r"--(engine|tls|image|runtime)\b", r"--sandbox_\1", str(error))
+    words = re.sub(r"--(engine|tls|image|runtime)\b", r"--sandbox_\1", str(error)) + mend
     return RunError(f"no sandbox can run Python: {words}")
 
 

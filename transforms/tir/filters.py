@@ -106,7 +106,7 @@ class FilterTir(beam.PTransform):
             that would not read the same there is a reject, `not_rewritable`.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     stage: str
     code_format: CodeFormat

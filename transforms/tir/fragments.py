@@ -37,7 +37,7 @@ class ExtractFragments(beam.PTransform):
         window: the most characters on either side of a call and its result.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     stage: str
     code_format: CodeFormat

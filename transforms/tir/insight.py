@@ -79,7 +79,7 @@ class KeepInsightful(beam.PTransform):
         settings: the votes and the rule.
     """
 
-    row_by_row = True
+    shard_by_shard = True
 
     stage: str
     settings: InsightSettings = InsightSettings()
