@@ -17,7 +17,6 @@ from beam_sdg.runs import IN_PROCESS
 from beam_sdg.stopping import StopSettings
 from transforms.errors import UsageError
 
-
 V = TypeVar("V", bound=PipelineOptions)
 
 
