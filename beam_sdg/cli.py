@@ -5,11 +5,11 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import rich.console
 
-from beam_sdg.launch import launch
+from beam_sdg.holdings import holdings, print_holdings, store_of
+from beam_sdg.launch import WORK, launch
 from beam_sdg.model_check import check_model, print_findings
 from beam_sdg.models import ModelSettings
 from beam_sdg.options import Parser, parse_flags
@@ -23,6 +23,7 @@ from beam_sdg.version import __version__
 from prompts import PromptError
 from sandbox import SandboxError
 from transforms.errors import RunError, SdgError, UsageError
+from transforms.files import exists, joined
 
 USAGE = """\
 usage: beam-sdg RECIPE [--flag=value …]           make a dataset (RECIPE --help lists the flags)
@@ -30,6 +31,7 @@ usage: beam-sdg RECIPE [--flag=value …]           make a dataset (RECIPE --hel
        beam-sdg preview RECIPE [--flag=value …]   ten rows: prompt, raw reply, value, rejects
        beam-sdg show DIR ID                       one row's way through every stage
        beam-sdg report DIR                        what came out of a run and what was lost
+       beam-sdg store DIR                         what was answered, and what is wrong with it
        beam-sdg recipes                           the recipes there are
        beam-sdg model check MODEL [--flag=value]  a model, looked at before vLLM serves it
        beam-sdg sandbox build|doctor|attack|clean where code that models write is run
@@ -113,10 +115,10 @@ def _show(arguments: Sequence[str], console: rich.console.Console) -> None:
     if len(arguments) != 2:
         raise UsageError("show takes a folder and the id of a row: beam-sdg show DIR ID")
     output = arguments[0].rstrip("/")
-    for folder in (output, f"{output}/.work"):  # a dataset, or a preview of one
+    for folder in (output, f"{output}/{WORK}"):  # a dataset, or a preview of one
         manifest = read_manifest(folder)
         if manifest is not None:
-            work_dir = str(Path(folder, manifest.store).parent.resolve())
+            work_dir = joined(folder, manifest.store).rpartition("/")[0]
             print_way(console, way_of(manifest, work_dir, arguments[1]), most=None)
             if samples := samples_of(manifest, work_dir, arguments[1]):
                 console.rule("samples of it, those that came furthest first", align="left")
@@ -133,6 +135,12 @@ def _report(arguments: Sequence[str], console: rich.console.Console) -> None:
     if manifest is None:
         raise _nothing_in(output)
     print_report(console, gather(manifest, output), output)
+
+
+def _store(arguments: Sequence[str], console: rich.console.Console) -> None:
+    if len(arguments) != 1:
+        raise UsageError("store takes one folder: beam-sdg store DIR")
+    print_holdings(console, holdings(store_of(arguments[0].rstrip("/") or "/")))
 
 
 def _recipes(arguments: Sequence[str], console: rich.console.Console) -> None:
@@ -160,7 +168,7 @@ def _model(arguments: Sequence[str], console: rich.console.Console) -> None:
 
 
 def _nothing_in(output: str) -> UsageError:
-    if Path(output, ".work").is_dir():
+    if exists(f"{output}/{WORK}"):
         return UsageError(f"{output} holds an unfinished run; run its command again")
     return UsageError(f"{output} holds no run; check the path")
 
@@ -178,4 +186,5 @@ COMMANDS: Mapping[str, Command] = {
     "report": _report,
     "sandbox": sandbox,
     "show": _show,
+    "store": _store,
 }

@@ -52,6 +52,7 @@ from transforms.errors import (
     explained,
     without_step,
 )
+from transforms.files import remove
 from transforms.grouping import spilling
 from transforms.outcome import Outcome, SourceOutcome
 from transforms.records import Reject
@@ -252,8 +253,7 @@ class Run:
         names = ", ".join(stage.name for stage in stages)
         for stage in stages:
             folder = self._folder(stage.name)
-            if FileSystems.exists(folder):  # of a run that did not publish it
-                FileSystems.delete([folder])
+            remove(folder)  # of a run that did not publish it
             FileSystems.mkdirs(folder)
         for shards in self._slices(stages):
             try:

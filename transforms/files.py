@@ -65,6 +65,19 @@ def _raise_unless_missing(error: OSError) -> None:
         raise error
 
 
+def exists(path: str) -> bool:
+    """Whether there is a file or a folder; in an object store, a file or some below it.
+
+    Raises:
+        OSError: its filesystem cannot be asked.
+    """
+    if not is_remote(path):
+        return Path(path).exists()
+    with _by_beam(path):
+        [below] = FileSystems.match([f"{path}/**"], limits=[1])
+        return bool(below.metadata_list) or FileSystems.exists(path)
+
+
 def read_file(path: str) -> bytes:
     """All of a file.
 

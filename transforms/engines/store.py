@@ -132,7 +132,7 @@ class AnswerStore:
         Raises:
             RunError: a segment cannot be read, and there are no `faults` to tell.
         """
-        return (line for _, line in self.lines(faults) if "execution" not in line)
+        return (line for line in self.lines(faults) if "execution" not in line)
 
     def executions(self) -> Iterator[dict[str, Any]]:
         """Every sound line of code that was run, with how long that took.
@@ -140,10 +140,10 @@ class AnswerStore:
         Raises:
             RunError: a segment cannot be read.
         """
-        return (line for _, line in self.lines() if "execution" in line)
+        return (line for line in self.lines() if "execution" in line)
 
-    def lines(self, faults: Faults | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Every sound line, with how many bytes it has.
+    def lines(self, faults: Faults | None = None) -> Iterator[dict[str, Any]]:
+        """Every sound line, of what was asked and of code that was run.
 
         Cost: with `faults`, about 300 bytes of memory for each answer of one shard.
 
@@ -156,10 +156,10 @@ class AnswerStore:
         for place in sorted(by_place.keys() - {ENGINES}):
             answers = None if faults is None else _Answers(faults)
             for file, content in read_segments(by_place[place]):
-                for number, line, size in _read(file, content, parsed, faults):
+                for number, line in _read(file, content, parsed, faults):
                     if answers is not None:
                         answers.add(line, f"{file.path}, line {number}")
-                    yield size, line
+                    yield line
             if answers is not None:
                 answers.tell()
 
@@ -187,7 +187,7 @@ class AnswerStore:
             RunError: as `attempts`.
         """
         for file, content in read_segments(segments_in(f"{self.folder}/{ENGINES}")):
-            for _, usage, _ in _read(file, content, _usage, faults):
+            for _, usage in _read(file, content, _usage, faults):
                 yield usage
 
     def transcript(self, record_id: str) -> list[dict[str, Any]]:
@@ -202,11 +202,26 @@ class AnswerStore:
             (
                 line
                 for file, content in files
-                for _, line, _ in _read(file, content, parsed)
+                for _, line in _read(file, content, parsed)
                 if line.get("record") in records
             ),
             key=lambda line: (line.get("sample", 0), line.get("at", 0)),
         )
+
+
+def stores_in(root: str, faults: Faults) -> list[AnswerStore]:
+    """The answers of each ask that a store holds; `faults` is told of files that are of none.
+
+    Raises:
+        RunError: the folder cannot be listed.
+    """
+    with reading(root):
+        files = files_below(root)
+    for file in files:
+        if "/" not in file.name:
+            faults.add("foreign", file.path)
+    asks = {file.name.split("/")[0] for file in files if "/" in file.name}
+    return [AnswerStore(root, ask) for ask in sorted(asks)]
 
 
 def _read(
@@ -214,12 +229,12 @@ def _read(
     content: Fetched,
     read: Callable[[bytes], R | None],
     faults: Faults | None = None,
-) -> Iterator[tuple[int, R, int]]:
-    """The sound lines of a segment: number, what is read of it, and how many bytes it has."""
+) -> Iterator[tuple[int, R]]:
+    """The sound lines of a segment, numbered."""
     try:
         for number, line in enumerate(lines_of(file, content), start=1):
             if (found := read(line)) is not None:
-                yield number, found, len(line)
+                yield number, found
             elif faults is not None:
                 kind = "damaged" if line.endswith(b"\n") else "torn"
                 faults.add(kind, f"{file.path}, line {number}")
