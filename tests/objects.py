@@ -7,6 +7,7 @@ that the environment names, so that several processes share them:
     objects://bucket/out/data/train-00000-of-00001.parquet   →   $OBJECTS/bucket%2Fout%2F…
 """
 
+import beam_sdg  # noqa: F401  # isort: skip  # first: it imports Beam without its warning
 import io
 import os
 import secrets
@@ -130,9 +131,9 @@ def _file(path: str) -> Path:
 
 def main() -> int:
     """The command line, in a process that knows of this filesystem."""
-    from beam_sdg.cli import main as beam_sdg
+    from beam_sdg.cli import main as command_line
 
-    return beam_sdg(sys.argv[1:])
+    return command_line(sys.argv[1:])
 
 
 if __name__ == "__main__":
