@@ -287,7 +287,9 @@ def _require_reachable(*folders: str) -> None:
         try:
             exists(folder)
         except OSError as error:
-            raise UsageError(f"cannot look into {folder}: {error.strerror}; check it") from error
+            raise UsageError(
+                f"cannot look into {folder}: {error.strerror}; check path and credentials"
+            ) from error
 
 
 def _require_ours(output: str) -> None:

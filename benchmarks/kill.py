@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import math
 import re
 import subprocess
 import sys
@@ -112,7 +113,9 @@ def server(log: Path, latency_s: float) -> Iterator[str]:
     """The URL of a stub that logs every key."""
     command = [sys.executable, "-m", "transforms.engines.stub", "--log", str(log)]
     command += ["--rehearsal", json.dumps({"latency_s": latency_s, "correctable": 0.02})]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:  # it would tell of every connection that a killed run breaks off
         assert process.stdout
         try:
             yield process.stdout.readline().strip()
@@ -135,10 +138,18 @@ def settled(log: Path) -> list[str]:
     return now
 
 
+def write_problems(path: Path, records: int) -> None:
+    """Enough of them that half of the pairs with as many others are `records`."""
+    rows = [{"problem": f"What is {n} plus {n * n}?"} for n in range(math.isqrt(2 * records) + 1)]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
 def started(url: str, output: Path, records: int, in_flight: int) -> subprocess.Popen[str]:
     """A run, which says nothing but errors."""
     command = [sys.executable, "-m", "beam_sdg", "infinibyte", f"--output={output}"]
-    command += [f"--num_records={records}", f"--num_shards={SHARDS}", f"--endpoint={url}"]
+    command += [f"--problems_{side}={output.parent / side}.jsonl" for side in "ab"]
+    command += [f"--num_records={records}", f"--limit={records}", f"--num_shards={SHARDS}"]
+    command += [f"--endpoint={url}"]
     command += [f"--in_flight={in_flight}", "--model=model"]
     command += [f"--set={ask}.model=model-of-{ask}" for ask in ASKS[1:]]
     return subprocess.Popen(
@@ -183,6 +194,8 @@ def disturbed(
     """
     expected, output = Output(folder / "undisturbed"), Output(folder / "killed")
     first_log, log = folder / "undisturbed.log", folder / "killed.log"
+    for side in "ab":
+        write_problems(folder / f"{side}.jsonl", records)
     with server(first_log, latency_s) as url:
         finished(started(url, expected.path, records, in_flight))
     kills: list[tuple[Point, float, int, set[str], int]] = []
