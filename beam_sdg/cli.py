@@ -5,11 +5,11 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import rich.console
 
-from beam_sdg.launch import launch
+from beam_sdg.holdings import holdings, print_holdings, store_of
+from beam_sdg.launch import WORK, launch
 from beam_sdg.model_check import check_model, print_findings
 from beam_sdg.models import ModelSettings
 from beam_sdg.options import Parser, parse_flags
@@ -24,6 +24,7 @@ from beam_sdg.version import __version__
 from prompts import PromptError
 from sandbox import SandboxError
 from transforms.errors import RunError, SdgError, UsageError
+from transforms.files import exists, joined
 
 USAGE = """\
 usage: beam-sdg RECIPE [--flag=value …]           make a dataset (RECIPE --help lists the flags)
@@ -32,6 +33,7 @@ usage: beam-sdg RECIPE [--flag=value …]           make a dataset (RECIPE --hel
        beam-sdg show DIR ID                       one row's way through every stage
        beam-sdg report DIR                        what came out of a run and what was lost
        beam-sdg retry DIR --stage STAGE           one more try at what a stage has rejected
+       beam-sdg store DIR                         what was answered, and what is wrong with it
        beam-sdg recipes                           the recipes there are
        beam-sdg model check MODEL [--flag=value]  a model, looked at before vLLM serves it
        beam-sdg sandbox build|doctor|attack|clean where code that models write is run
@@ -115,10 +117,10 @@ def _show(arguments: Sequence[str], console: rich.console.Console) -> None:
     if len(arguments) != 2:
         raise UsageError("show takes a folder and the id of a row: beam-sdg show DIR ID")
     output = arguments[0].rstrip("/")
-    for folder in (output, f"{output}/.work"):  # a dataset, or a preview of one
+    for folder in (output, f"{output}/{WORK}"):  # a dataset, or a preview of one
         manifest = read_manifest(folder)
         if manifest is not None:
-            work_dir = str(Path(folder, manifest.store).parent.resolve())
+            work_dir = joined(folder, manifest.store).rpartition("/")[0]
             print_way(console, way_of(manifest, work_dir, arguments[1]), most=None)
             if samples := samples_of(manifest, work_dir, arguments[1]):
                 console.rule("samples of it, those that came furthest first", align="left")
@@ -147,6 +149,12 @@ def _retry(arguments: Sequence[str], console: rich.console.Console) -> None:
     launch(retried(manifest, output, arguments[1:]), console, _progress())
 
 
+def _store(arguments: Sequence[str], console: rich.console.Console) -> None:
+    if len(arguments) != 1:
+        raise UsageError("store takes one folder: beam-sdg store DIR")
+    print_holdings(console, holdings(store_of(arguments[0].rstrip("/") or "/")))
+
+
 def _recipes(arguments: Sequence[str], console: rich.console.Console) -> None:
     for recipe in RECIPES.values():
         console.print(f"{recipe.name:28}{recipe.summary}")
@@ -172,7 +180,7 @@ def _model(arguments: Sequence[str], console: rich.console.Console) -> None:
 
 
 def _nothing_in(output: str) -> UsageError:
-    if Path(output, ".work").is_dir():
+    if exists(f"{output}/{WORK}"):
         return UsageError(f"{output} holds an unfinished run; run its command again")
     return UsageError(f"{output} holds no run; check the path")
 
@@ -191,4 +199,5 @@ COMMANDS: Mapping[str, Command] = {
     "retry": _retry,
     "sandbox": sandbox,
     "show": _show,
+    "store": _store,
 }

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import fcntl
 import json
-import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from beam_sdg.options import Invocation, RunSettings
 from beam_sdg.panel import Panel
 from beam_sdg.publish import (
     ASIDE,
+    MANIFEST,
     Asked,
     RunManifest,
     data_schema,
@@ -38,8 +38,11 @@ from transforms.engines.stops import stops_of
 from transforms.engines.store import AnswerStore
 from transforms.engines.vllm import Vllm
 from transforms.errors import RunError, Stopped, UsageError
+from transforms.files import exists, is_remote, relative, write_object
 from transforms.seeding import digest
 from transforms.tir.cells import require
+
+WORK = ".work"  # in the output: the work folder, unless --work_dir names another
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +67,14 @@ class Launch:
         """
         settings, recipe = invocation.run, invocation.recipe
         output = settings.output.rstrip("/")
-        work_dir = (settings.work_dir or f"{output}/.work").rstrip("/")
-        _require_local(output, work_dir)
+        work_dir = (settings.work_dir or f"{output}/{WORK}").rstrip("/")
+        _require_reachable(output, work_dir)
         _require_ours(output)
+        if settings.push_to_hub and is_remote(output):
+            raise UsageError(
+                f"--push_to_hub uploads files of this machine; {output} is none: leave it out, and "
+                "copy the dataset here to push it"
+            )
         if settings.push_to_hub:
             check_push(settings.push_to_hub)
         own = (str(recipe.prompts),) if recipe.prompts else ()
@@ -115,11 +123,13 @@ class Launch:
     def held(self) -> Iterator[None]:
         """Hold the work folder and the output, so that no two runs pay for or publish the same.
 
+        An object store has no locks: there, nobody is held up.
+
         Raises:
             UsageError: another run holds one, or it cannot be written.
         """
         with contextlib.ExitStack() as stack:
-            for folder in dict.fromkeys((self.run.work_dir, f"{self.output}/.work")):
+            for folder in dict.fromkeys((self.run.work_dir, f"{self.output}/{WORK}")):
                 stack.enter_context(_locked(folder))
             yield
 
@@ -161,7 +171,7 @@ class Launch:
             model=", ".join(dict.fromkeys(engine.model for engine in engines)),
             engine=", ".join(dict.fromkeys(engine.identity() for engine in engines)),
             settings=json.loads(self.invocation.config.model_dump_json()),
-            store=os.path.relpath(self.context.store, self.output),
+            store=relative(self.context.store, self.output),
             versions=versions(),
             stages=stages,
             files=[],
@@ -319,10 +329,17 @@ def _push(invocation: Invocation, output: str, console: rich.console.Console) ->
 @contextlib.contextmanager
 def _locked(folder: str) -> Iterator[None]:
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        lock = Path(folder, "lock").open("w")  # noqa: SIM115
+        if is_remote(folder):
+            write_object(f"{folder}/lock", b"")  # what marks the folder as ours
+            lock = None
+        else:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            lock = Path(folder, "lock").open("w")  # noqa: SIM115
     except OSError as error:
         raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
+    if lock is None:
+        yield
+        return
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -343,22 +360,35 @@ def _require_replaceable(finished: RunManifest | None, prepared: Launch) -> None
         )
 
 
-def _require_local(*folders: str) -> None:
-    for folder in folders:
-        if "://" in folder:
+def _require_reachable(*folders: str) -> None:
+    """Refuse a folder of an object store that cannot be asked.
+
+    Raises:
+        UsageError: its filesystem is not there, or refuses.
+    """
+    for folder in filter(is_remote, folders):
+        if any(mark in folder for mark in "*?["):
             raise UsageError(
-                f"{folder}: answers must be durable at once, which takes a local or shared "
-                "filesystem; pass a path for --output and --work_dir"
+                f"{folder}: a folder of an object store has none of *, ? and [; rename it"
             )
+        try:
+            exists(folder)
+        except OSError as error:
+            raise UsageError(
+                f"cannot look into {folder}: {error.strerror}; check path and credentials"
+            ) from error
 
 
 def _require_ours(output: str) -> None:
-    folder = Path(output)
-    if folder.exists() and not folder.is_dir():
+    if not is_remote(output) and Path(output).exists() and not Path(output).is_dir():
         raise UsageError(f"--output {output} is a file; name a folder")
-    ours = any((folder / name).exists() for name in ("manifest.json", ".work", ASIDE))
-    if not ours and folder.is_dir() and any(folder.iterdir()):
+    ours = any(exists(f"{output}/{name}") for name in (MANIFEST, WORK, ASIDE))
+    if not ours and (exists(output) if is_remote(output) else _has_files(Path(output))):
         raise UsageError(f"--output {output} holds other files; name a new or empty folder")
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def _require_prompts(folder: str, own: tuple[str, ...]) -> None:

@@ -5,7 +5,6 @@ serve the full run; a dry run asks a rehearsed one and keeps nothing.
 """
 
 import dataclasses
-import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from beam_sdg.stopping import StopSettings
 from beam_sdg.trace import SHOWN_CHARACTERS, print_way, samples_of, way_of
 from transforms.engines.store import AnswerStore
 from transforms.errors import UsageError
+from transforms.files import relative
 
 PREVIEWED_ROWS = 10
 TRIED_ROWS = 3
@@ -47,7 +47,7 @@ def preview(
     work_dir = launch.run.work_dir
     with launch.held():
         manifest = launch.manifest(launch.execute(progress)).model_copy(
-            update={"store": os.path.relpath(launch.context.store, work_dir)}
+            update={"store": relative(launch.context.store, work_dir)}
         )
         write_manifest(manifest, work_dir)
     ids = _ids(launch)

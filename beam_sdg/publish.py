@@ -26,6 +26,7 @@ from beam_sdg.version import __version__
 from transforms.codec import arrow_schema
 from transforms.engines.completions import Api
 from transforms.errors import RunError, UsageError
+from transforms.files import move, remove
 from transforms.records import Reject
 
 ASIDE = ".publishing"
@@ -158,14 +159,15 @@ def publish(
 
     Rows of a type with a `split` are in files of their split, which have that for a name and not as
     a column: as many files a split as shards, one of each after the other in memory, a batch of
-    rows at a time. Each folder is made aside and renamed into place, and the old manifest and
-    reports go first, so that a reader who waits for the manifest never sees half a dataset.
+    rows at a time. Each folder is made aside and renamed into place (file after file in an object
+    store), and the old manifest and reports go first, so that a reader who waits for the manifest
+    never sees half a dataset.
 
     Raises:
         RunError: a split whose name cannot be one.
     """
     aside = f"{output}/{ASIDE}"
-    _remove(aside)
+    remove(aside)
     for folder in ("data", "rejects"):
         FileSystems.mkdirs(f"{aside}/{folder}")
     rows = run.shards_of(stages[-1].stage, "rows")
@@ -182,17 +184,17 @@ def publish(
         paths = [of_stage[shard] for of_stage in rejects]
         files.append(_write(aside, to, paths, arrow_schema(Reject), format))
     for name in (MANIFEST, CARD, PAGE, TEXT):
-        _remove(f"{output}/{name}")
+        remove(f"{output}/{name}")
     for folder in ("data", "rejects"):
-        _remove(f"{output}/{folder}")
-        FileSystems.rename([f"{aside}/{folder}"], [f"{output}/{folder}"])
+        remove(f"{output}/{folder}")
+        move(f"{aside}/{folder}", f"{output}/{folder}")
     return files
 
 
 def write_manifest(manifest: RunManifest, output: str) -> None:
     """Write the manifest, which makes the output a finished dataset."""
     write_whole(f"{output}/{MANIFEST}", manifest.model_dump_json(indent=2).encode() + b"\n")
-    _remove(f"{output}/{ASIDE}")
+    remove(f"{output}/{ASIDE}")
 
 
 def data_schema(row_type: type) -> pyarrow.Schema:
@@ -225,8 +227,3 @@ def _write(
 ) -> DataFile:
     rows = write_file(f"{aside}/{path}", shards, schema, format, split)
     return DataFile(path=path, rows=rows, sha256=sha256(f"{aside}/{path}"))
-
-
-def _remove(path: str) -> None:
-    if FileSystems.exists(path):
-        FileSystems.delete([path])

@@ -9,16 +9,21 @@ from beam_sdg.options import Invocation, Parser, parse_flags
 from beam_sdg.publish import RunManifest
 from beam_sdg.recipes import recipe_of
 from transforms.errors import UsageError
+from transforms.files import is_remote, joined, read_file, remove, write_object
 
 _COMMAND = "command.json"
 
 
 def remember(invocation: Invocation, work_dir: str) -> None:
     """Keep what a run was started by, for the user alone: flags may hold keys."""
-    path = Path(work_dir, _COMMAND)
-    path.unlink(missing_ok=True)
-    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        json.dump({"arguments": invocation.arguments, "folder": str(Path.cwd())}, file)
+    command = {"arguments": invocation.arguments, "folder": str(Path.cwd())}
+    path, content = f"{work_dir}/{_COMMAND}", json.dumps(command).encode()
+    if is_remote(path):
+        write_object(path, content)
+        return
+    remove(path)
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(content)
 
 
 def retried(manifest: RunManifest, output: str, arguments: Sequence[str]) -> Invocation:
@@ -44,11 +49,11 @@ def retried(manifest: RunManifest, output: str, arguments: Sequence[str]) -> Inv
     )
     given = parser.parse_args(arguments)
     _require_rejects(manifest, given.stage)
-    path = Path(output, manifest.store).parent / _COMMAND
+    path = f"{joined(output, manifest.store).rpartition('/')[0]}/{_COMMAND}"
     try:
-        command = json.loads(path.read_text())
+        command = json.loads(read_file(path))
         recipe, *flags = command["arguments"]
-        folder = Path(output).resolve()
+        folder = output if is_remote(output) else Path(output).resolve()
         os.chdir(command["folder"])
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(

@@ -53,6 +53,7 @@ from transforms.errors import (
     explained,
     without_step,
 )
+from transforms.files import remove
 from transforms.grouping import spilling
 from transforms.outcome import Outcome, SourceOutcome
 from transforms.records import Reject
@@ -268,15 +269,13 @@ class Run:
     def forget(self) -> None:
         """Run every stage anew: what is published of them is deleted, answers are not."""
         for stage in self.stages:
-            if FileSystems.exists(self._folder(stage.name)):
-                FileSystems.delete([self._folder(stage.name)])
+            remove(self._folder(stage.name))
 
     def _run_phase(self, stages: Sequence[Stage]) -> None:
         names = ", ".join(stage.name for stage in stages)
         for stage in stages:
             folder = self._folder(stage.name)
-            if FileSystems.exists(folder):  # of a run that did not publish it
-                FileSystems.delete([folder])
+            remove(folder)  # of a run that did not publish it
             FileSystems.mkdirs(folder)
         for shards in self._slices(stages):
             try:

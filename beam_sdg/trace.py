@@ -4,20 +4,22 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import rich.console
 import rich.markup
 import rich.rule
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
 
 from beam_sdg.publish import RunManifest
 from beam_sdg.runs import StageManifest
-from beam_sdg.shards import shard_of, shard_path
+from beam_sdg.shards import column_values, shard_of, shard_path
 from transforms.codec import canonical_json
 from transforms.engines.store import AnswerStore
 from transforms.errors import InputError
+from transforms.files import files_below
 from transforms.records import lineage
 
 SHOWN_CHARACTERS = 1500
@@ -53,7 +55,7 @@ def way_of(manifest: RunManifest, work_dir: str, row_id: str) -> list[Station]:
         raise InputError(
             f"no stage has a row {row_id}; ids are in the column id of data and rejects"
         )
-    store = str(Path(work_dir, "store"))
+    store = f"{work_dir}/store"
     return [
         Station(stage, rows, rejects, list(_turns(store, stage, [*rows, *rejects])))
         for stage, (rows, rejects) in found.items()
@@ -68,7 +70,7 @@ def samples_of(manifest: RunManifest, work_dir: str, row_id: str) -> list[str]:
     for number, stage in enumerate(manifest.stages):
         for kind in ("rows", "rejects"):
             for path in _shards(f"{_folder(stage, work_dir)}/{kind}", {row_id}):
-                ids = pq.read_table(path, columns=["id"]).column(0).to_pylist()
+                ids = column_values(path, "id")
                 furthest.update({one: number for one in ids if of_row.fullmatch(one)})
     return sorted(furthest, key=lambda one: (-furthest[one], one))
 
@@ -107,15 +109,19 @@ def _folder(stage: StageManifest, work_dir: str) -> str:
 
 def _with_ids(prefix: str, ids: set[str]) -> Iterator[dict[str, Any]]:
     for path in _shards(prefix, ids):
-        yield from pq.read_table(path, filters=[("id", "in", sorted(ids))]).to_pylist()
+        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            yield from pq.read_table(file, filters=[("id", "in", sorted(ids))]).to_pylist()
 
 
 def _shards(prefix: str, ids: set[str]) -> Iterator[str]:
     """The files that rows of these ids are in; each is in one."""
-    first = next(Path(prefix).parent.glob(f"{Path(prefix).name}-*.parquet"), None)
+    folder, _, kind = prefix.rpartition("/")
+    of_kind = re.compile(rf"{kind}-\d+-of-(\d+)\.parquet")
+    named = (of_kind.fullmatch(file.name) for file in files_below(folder))
+    first = next(filter(None, named), None)
     if first is None:
         raise InputError(f"{prefix}-….parquet is missing; run the same command again")
-    num_shards = int(first.stem.rpartition("-")[2])
+    num_shards = int(first[1])
     for shard in sorted({shard_of(name, num_shards) for name in ids}):
         yield shard_path(prefix, shard, num_shards)
 

@@ -24,6 +24,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.window import GlobalWindows
 
 from transforms.errors import RunError
+from transforms.files import is_remote
 
 PARTITIONS = 64
 BLOCK_BYTES = 1 << 18
@@ -64,10 +65,11 @@ class Group(beam.PTransform):
 def spilling(options: PipelineOptions, folder: str) -> Iterator[None]:
     """Let the shuffles of one pipeline spill into `folder`, which is gone afterwards.
 
-    Where `options` name a `--temp_location`, that is used instead.
+    Where `options` name a `--temp_location`, that is used instead; where `folder` is not of this
+    machine, the system's temporary one.
     """
     cloud = options.view_as(GoogleCloudOptions)
-    if cloud.temp_location is not None:
+    if cloud.temp_location is not None or is_remote(folder):
         yield
         return
     shutil.rmtree(folder, ignore_errors=True)  # what a killed process left behind
@@ -82,9 +84,11 @@ def spilling(options: PipelineOptions, folder: str) -> Iterator[None]:
 def _folder_of(pipeline: beam.Pipeline) -> str:
     """A new folder for one shuffle, gone with the pipeline or the process."""
     place = pipeline.options.view_as(GoogleCloudOptions).temp_location
-    if place and "://" not in place:
+    if place and is_remote(place):
+        place = None
+    if place:
         Path(place).mkdir(parents=True, exist_ok=True)
-    folder = tempfile.mkdtemp(prefix="shuffle-", dir=None if place and "://" in place else place)
+    folder = tempfile.mkdtemp(prefix="shuffle-", dir=place)
     weakref.finalize(pipeline, shutil.rmtree, folder, ignore_errors=True)
     return folder
 

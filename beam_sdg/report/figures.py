@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from beam_sdg.columns import Column, columns_of
@@ -11,7 +10,8 @@ from beam_sdg.formats import read_rows, read_schema
 from beam_sdg.publish import RunManifest
 from beam_sdg.report.asked import AskFigures, gather_asked, with_cached_shares
 from beam_sdg.report.data import PROVENANCE, DataFigures, gather_data
-from transforms.engines.store import AnswerStore
+from transforms.engines.store import AnswerStore, Faults
+from transforms.files import joined
 
 _EXAMPLES = 3
 
@@ -21,7 +21,7 @@ class Figures:
     """All that is told of a dataset.
 
     `examples` are the first rows, without provenance; `rejects` the first reject of each stage and
-    reason.
+    reason; `store_faults` counts what is wrong with the answer store, by kind.
     """
 
     manifest: RunManifest
@@ -30,6 +30,7 @@ class Figures:
     asked: tuple[AskFigures, ...]
     examples: tuple[Mapping[str, Any], ...]
     rejects: tuple[Mapping[str, str], ...]
+    store_faults: Mapping[str, int]
 
     @property
     def rejected(self) -> int:
@@ -65,13 +66,13 @@ def gather(manifest: RunManifest, output: str) -> Figures:
     data = [f"{output}/{path}" for path in manifest.paths("data")]
     columns = manifest.columns or (columns_of(read_schema(data[0])) if data else ())
     figures = gather_data(columns, data)
-    store = str(Path(output, manifest.store))
+    store, faults = joined(output, manifest.store), Faults()
     asked = tuple(
         figure
         for stage in manifest.stages
         for figure in gather_asked(
             stage.stage,
-            AnswerStore(store, stage.stage).attempts(),
+            AnswerStore(store, stage.stage).attempts(faults),
             manifest.asks.get(stage.stage),
             figures.corrections,
         )
@@ -83,6 +84,7 @@ def gather(manifest: RunManifest, output: str) -> Figures:
         asked=asked,
         examples=_examples(data, columns),
         rejects=_first_rejects(manifest, output),
+        store_faults=dict(faults.counts),
     )
 
 

@@ -1,7 +1,7 @@
 """The facts as tables: terminal, page and card render these same ones."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from beam_sdg.publish import TRAIN
 from beam_sdg.report.asked import AskFigures
@@ -13,6 +13,15 @@ _ENGINES_NOTE = (
     "Of vLLM that was run here, whoever asked it meanwhile: prompt tokens found in its prefix "
     "cache; requests that it ran on average, how many it has room for, and the one by the other."
 )
+
+STORE_FAULTS = {
+    "torn": ("torn line", "torn lines"),
+    "damaged": ("damaged line", "damaged lines"),
+    "foreign": ("foreign file", "foreign files"),
+    "unreadable": ("unreadable segment", "unreadable segments"),
+    "twice": ("answer that is there twice", "answers that are there twice"),
+    "disputed": ("question with different answers", "questions with different answers"),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,7 +103,8 @@ def tables(figures: Figures) -> list[Table]:
             "asked",
             "Asked, by the answer store",
             "All that the store holds, also from runs with other settings. Corrections are further "
-            "turns that made accepted rows.",
+            "turns that made accepted rows. "
+            + " ".join(faults_of_store(figures.store_faults, "DIR")),
             ("stage", "answers", "failed", "retries", "corrections"),
             tuple(_asked(figures)),
         ),
@@ -131,6 +141,19 @@ def hints(figures: Figures) -> list[str]:
         for one in asked.served
         if (hint := one.hint())
     ]
+
+
+def faults_of_store(counts: Mapping[str, int], folder: str) -> list[str]:
+    """What is wrong with the answer store, in a line, if anything is."""
+    found = [
+        f"{counted(counts[kind])} {name if counts[kind] == 1 else several}"
+        for kind, (name, several) in STORE_FAULTS.items()
+        if counts.get(kind)
+    ]
+    if not found:
+        return []
+    said = " and ".join(filter(None, (", ".join(found[:-1]), found[-1])))
+    return [f"The answer store has {said}; beam-sdg store {folder} shows where."]
 
 
 def asked_of(asked: AskFigures, figures: Figures) -> str:

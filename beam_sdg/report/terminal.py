@@ -10,7 +10,7 @@ import rich.text
 
 from beam_sdg.report.figures import Figures
 from beam_sdg.report.shown import counted
-from beam_sdg.report.tables import Table, hints, tables
+from beam_sdg.report.tables import Table, faults_of_store, hints, tables
 
 _LONG_NAME = 26
 _WIDTH = 100
@@ -24,8 +24,8 @@ def print_report(console: rich.console.Console, figures: Figures, output: str) -
     if manifest.stopped:
         _say(console, f"partial: {manifest.why_partial}")
     for table in tables(figures):
-        console.print(_drawn(table))
-    for hint in hints(figures):
+        console.print(drawn(table))
+    for hint in (*hints(figures), *faults_of_store(figures.store_faults, output)):
         _say(console, hint)
     if figures.rejected:
         duplicates = figures.rejected_duplicates
@@ -45,8 +45,8 @@ def _say(console: rich.console.Console, line: str) -> None:
     console.print(line, soft_wrap=True, markup=False)
 
 
-def _drawn(table: Table) -> rich.table.Table:
-    """Numbers are never broken; a long name is, between its words."""
+def drawn(table: Table) -> rich.table.Table:
+    """A table for the terminal: numbers are never broken; a long name is, between its words."""
     drawn = rich.table.Table(
         title=table.title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False
     )

@@ -63,7 +63,7 @@ def assert_explained(done, code: int, *parts: str) -> None:
         (["infinibyte", "--format=csv"], ["--format 'csv'", "'parquet' or 'jsonl'"]),
         (["infinibyte", "--num_shards=0"], ["--num_shards '0'", "greater than or equal to 1"]),
         (["infinibyte", "--temperature=-1"], ["--temperature"]),
-        (["infinibyte", "--output=gs://bucket/out"], ["gs://bucket/out", "local"]),
+        (["infinibyte", "--output=no://bucket/out"], ["cannot look into no://bucket/out"]),
         (["report"], ["report takes one folder"]),
         (["report", "/nowhere"], ["/nowhere holds no run"]),
     ],

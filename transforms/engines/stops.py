@@ -17,6 +17,7 @@ from typing import Any
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.engines.engine import NOT_SENT, Attempted, Failure, Turn
+from transforms.files import exists, read_file, remove
 
 Send = Callable[[Turn], Coroutine[Any, Any, Attempted]]
 
@@ -91,9 +92,8 @@ class Stops:
         """What has stopped the run; "" while it goes on."""
         if not self._why and time.monotonic() - self._looked_at > _LOOK_EVERY_S:
             self._looked_at = time.monotonic()
-            if FileSystems.exists(self._file):
-                with FileSystems.open(self._file) as file:
-                    self._why = file.read().decode()
+            if exists(self._file):
+                self._why = read_file(self._file).decode()
         return self._why
 
     def stop(self, why: str) -> None:
@@ -107,8 +107,7 @@ class Stops:
 
     def clear(self) -> None:
         """Forget what an earlier run has told its workers."""
-        if FileSystems.exists(self._file):
-            FileSystems.delete([self._file])
+        remove(self._file)
 
     async def sent(self, ask: str, turn: Turn, send: Send) -> Attempted | None:
         """Send a turn when there is enough left for it; None once the run has been stopped.

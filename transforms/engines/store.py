@@ -11,37 +11,62 @@
 `sent` is what the model was told since its last turn, so the lines of a conversation are its
 transcript. What became of code that it ran is a line too, under the key of that call.
 
-A segment has one writer, which creates it; a line is one write, so that a killed process leaves at
-most one torn line, at the end. Where a key has two answers, the smaller content hash wins at every
-reading. A failure is a line too, for the ledger, but not an answer: it will be asked for again.
+A segment has one writer, which creates it; a line that is not whole, or not what was written, is no
+answer. Where a key has two answers, the smaller content hash wins at every reading. A failure is a
+line too, for the ledger, but not an answer: it will be asked for again. Files that are not named
+like segments are left alone.
 """
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import logging
-import os
+import re
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pydantic
+
 from sandbox import Execution
 from transforms.engines.engine import Attempted, Failure, Reply, ToolCall
+from transforms.engines.segments import (
+    Fetched,
+    is_segment,
+    lines_of,
+    read_segments,
+    reading,
+    segments_for,
+    segments_in,
+)
 from transforms.engines.usage import EngineUsage
 from transforms.errors import RunError
+from transforms.files import File, files_below
 from transforms.records import TokenLogprob, lineage
 from transforms.seeding import digest
 
+R = TypeVar("R")
 T = TypeVar("T", Reply, Execution)
 _log = logging.getLogger(__name__)
 
 SHARDS = 64
+ENGINES = "engines"
 _KEY = slice(8, 40)
 _CHECK = slice(51, 67)
 _PREFIX = b'{"key":"'
 _KEPT = (b'"reply"', b'"execution"')  # a failure is not: it will be asked for again
+_HEX = re.compile("[0-9a-f]{32}")
+_PLACE = re.compile(rf"\d\d|{ENGINES}")
+_FACTS: dict[str, Any] = {
+    **dict.fromkeys(("at", "latency_s"), (int, float)),
+    **dict.fromkeys(("attempts", "sample", "turn"), int),
+    **dict.fromkeys(("model", "record"), str),
+}
+_EXAMPLES = 20  # of each kind of fault
+_USAGE = pydantic.TypeAdapter(EngineUsage)
 _encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -50,85 +75,246 @@ def shard_of(record_id: str) -> int:
     return int(record_id[:4], 16) % SHARDS
 
 
+class Faults:
+    """What is wrong with a store, by kind, and where the first few of each are.
+
+    torn: lines at the end of a segment without their end, as a killed process leaves them.
+    damaged: lines that are not what was written.
+    foreign: files that are not named like segments, or in no place of theirs.
+    unreadable: segments that cannot be read.
+    twice: answers to a key that has the same answer already.
+    disputed: keys that have different answers.
+    """
+
+    KINDS = ("torn", "damaged", "foreign", "unreadable", "twice", "disputed")
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.examples: dict[str, list[str]] = {}
+
+    def add(self, kind: str, where: str) -> None:
+        """Count one, and remember where it is."""
+        self.counts[kind] += 1
+        if self.counts[kind] <= _EXAMPLES:
+            self.examples.setdefault(kind, []).append(where)
+
+
 @dataclasses.dataclass(frozen=True)
 class AnswerStore:
-    """The answers of one ask, in a folder on a local or shared filesystem."""
+    """The answers of one ask, in a folder on any filesystem that Beam knows."""
 
     root: str
     ask: str
 
+    @property
+    def folder(self) -> str:
+        """Where they are."""
+        return f"{self.root}/{self.ask}"
+
     @contextlib.contextmanager
     def window(self, shards: Iterable[int]) -> Iterator["Window"]:
-        """Open the shards that a window of requests needs, for reading and appending."""
-        window = Window(Path(self.root) / self.ask, set(shards))
+        """Open the shards that a window of requests needs, for reading and appending.
+
+        Raises:
+            RunError: at the end, what was appended cannot be written.
+        """
+        window = Window(self.folder, set(shards))
         try:
             yield window
         finally:
             window.close()
 
-    def attempts(self) -> Iterator[dict[str, Any]]:
-        """Every readable turn of the ask: the ledger of what was asked, when and at what cost."""
-        return (line for line in self._lines("[0-9]*") if "execution" not in line)
+    def attempts(self, faults: Faults | None = None) -> Iterator[dict[str, Any]]:
+        """Every sound turn of the ask: the ledger of what was asked, when and at what cost.
+
+        `faults` is told what is wrong with the segments and files of the ask.
+
+        Raises:
+            RunError: a segment cannot be read, and there are no `faults` to tell.
+        """
+        return (line for line in self.lines(faults) if "execution" not in line)
 
     def executions(self) -> Iterator[dict[str, Any]]:
-        """Every readable line of code that was run, with how long that took."""
-        return (line for line in self._lines("[0-9]*") if "execution" in line)
+        """Every sound line of code that was run, with how long that took.
 
-    def engines(self) -> Iterator[EngineUsage]:
-        """How engines of ours were used by the windows that asked them something."""
-        for line in self._lines("engines"):
-            with contextlib.suppress(TypeError):
-                yield EngineUsage(**line)
+        Raises:
+            RunError: a segment cannot be read.
+        """
+        return (line for line in self.lines() if "execution" in line)
+
+    def lines(self, faults: Faults | None = None) -> Iterator[dict[str, Any]]:
+        """Every sound line, of what was asked and of code that was run.
+
+        Cost: with `faults`, about 300 bytes of memory for each answer of one shard.
+
+        Raises:
+            RunError: as `attempts`.
+        """
+        by_place: dict[str, list[File]] = {}
+        for file in self.segments(faults):
+            by_place.setdefault(file.name.split("/")[0], []).append(file)
+        for place in sorted(by_place.keys() - {ENGINES}):
+            answers = None if faults is None else _Answers(faults)
+            for file, content in read_segments(by_place[place]):
+                for number, line in _read(file, content, parsed, faults):
+                    if answers is not None:
+                        answers.add(line, f"{file.path}, line {number}")
+                    yield line
+            if answers is not None:
+                answers.tell()
+
+    def segments(self, faults: Faults | None = None) -> list[File]:
+        """The segments of all shards and engines, by name.
+
+        Raises:
+            RunError: the folder cannot be listed.
+        """
+        with reading(self.folder):
+            files = files_below(self.folder)
+        found = []
+        for file in files:
+            place, *rest = file.name.split("/")
+            if len(rest) == 1 and _PLACE.fullmatch(place) and is_segment(file):
+                found.append(file)
+            elif faults is not None:
+                faults.add("foreign", file.path)
+        return found
+
+    def engines(self, faults: Faults | None = None) -> Iterator[EngineUsage]:
+        """How engines of ours were used by the windows that asked them something.
+
+        Raises:
+            RunError: as `attempts`.
+        """
+        for file, content in read_segments(segments_in(f"{self.folder}/{ENGINES}")):
+            for _, usage in _read(file, content, _usage, faults):
+                yield usage
 
     def transcript(self, record_id: str) -> list[dict[str, Any]]:
-        """The lines about a record, or those it is a sample of, as they were written."""
-        lines = self._lines(f"{shard_of(record_id):02d}")
+        """The lines about a record, or those it is a sample of, as they were written.
+
+        Raises:
+            RunError: a segment cannot be read.
+        """
         records = lineage(record_id)
+        files = read_segments(segments_in(f"{self.folder}/{shard_of(record_id):02d}"))
         return sorted(
-            (line for line in lines if line.get("record") in records),
-            key=lambda line: (line["sample"], line["at"]),
+            (
+                line
+                for file, content in files
+                for _, line in _read(file, content, parsed)
+                if line.get("record") in records
+            ),
+            key=lambda line: (line.get("sample", 0), line.get("at", 0)),
         )
 
-    def _lines(self, shards: str) -> Iterator[dict[str, Any]]:
-        for segment in sorted((Path(self.root) / self.ask).glob(f"{shards}/*.jsonl")):
-            with segment.open("rb") as lines:
-                for line in lines:
-                    with contextlib.suppress(ValueError):
-                        yield json.loads(line)
+
+def stores_in(root: str, faults: Faults) -> list[AnswerStore]:
+    """The answers of each ask that a store holds; `faults` is told of files that are of none.
+
+    Raises:
+        RunError: the folder cannot be listed.
+    """
+    with reading(root):
+        files = files_below(root)
+    for file in files:
+        if "/" not in file.name:
+            faults.add("foreign", file.path)
+    asks = {file.name.split("/")[0] for file in files if "/" in file.name}
+    return [AnswerStore(root, ask) for ask in sorted(asks)]
+
+
+def _read(
+    file: File,
+    content: Fetched,
+    read: Callable[[bytes], R | None],
+    faults: Faults | None = None,
+) -> Iterator[tuple[int, R]]:
+    """The sound lines of a segment, numbered."""
+    try:
+        for number, line in enumerate(lines_of(file, content), start=1):
+            if (found := read(line)) is not None:
+                yield number, found
+            elif faults is not None:
+                kind = "damaged" if line.endswith(b"\n") else "torn"
+                faults.add(kind, f"{file.path}, line {number}")
+    except RunError as error:
+        if faults is None:
+            raise
+        faults.add("unreadable", str(error))
+
+
+class _Answers:
+    """Which answers of a shard are there twice."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._seen: dict[str, tuple[str, str]] = {}
+        self._disputed: dict[str, int] = {}
+
+    def add(self, line: dict[str, Any], where: str) -> None:
+        if "failure" in line:
+            return
+        key, check = line["key"], line["check"]
+        kept = self._seen.setdefault(key, (check, where))
+        if kept == (check, where):
+            return
+        if kept[0] == check:
+            self._faults.add("twice", f"{where}: as in {kept[1]}")
+        else:
+            self._disputed[key] = self._disputed.get(key, 1) + 1
+            self._seen[key] = min(kept, (check, where))
+
+    def tell(self) -> None:
+        for key, number in self._disputed.items():
+            wins = self._seen[key][1]
+            self._faults.add("disputed", f"{key}: {number} answers, and that of {wins} is taken")
 
 
 class Window:
     """The store as one window of requests sees it: what was there, and what it adds.
 
-    Cost: about 150 bytes of memory an answer; texts stay on disk until they are asked for.
+    Cost: about 150 bytes of memory an answer; texts stay on disk until they are asked for. What is
+    in an object store is fetched once, into a temporary file.
     """
 
-    def __init__(self, folder: Path, shards: set[int]) -> None:
+    def __init__(self, folder: str, shards: set[int]) -> None:
         self._folder = folder
-        self._segments: dict[int, int] = {}
-        self._index: dict[int, dict[bytes, list[tuple[bytes, Path, int]]]] = {}
+        self._segments = segments_for(folder)
+        self._index: dict[int, dict[bytes, list[tuple[bytes, str, int]]]] = {}
+        self._fetched: tempfile._TemporaryFileWrapper[bytes] | None = None
         for shard in sorted(shards):
             self._open(shard)
 
     def get(self, shard: int, key: str) -> Reply | None:
-        """The stored answer to `key`; None where there is none that is undamaged."""
+        """The stored answer to `key`; None where there is none that is undamaged.
+
+        Raises:
+            RunError: a segment cannot be read.
+        """
         return self._stored(shard, key, _reply)
 
     def execution(self, shard: int, key: str) -> Execution | None:
-        """What became of the code of a call; None where it has not been run."""
+        """What became of the code of a call; None where it has not been run.
+
+        Raises:
+            RunError: as `get`.
+        """
         return self._stored(shard, key, _execution)
 
     def _stored(self, shard: int, key: str, read: Callable[[dict[str, Any]], T]) -> T | None:
         self._open(shard)
-        for check, segment, offset in sorted(self._index[shard].get(key.encode(), ())):
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                found = read(_line_at(segment, offset))
-                if _check(found).encode() == check:
-                    return found
+        for _, segment, offset in sorted(self._index[shard].get(key.encode(), ())):
+            found = parsed(_line_at(segment, offset))
+            with contextlib.suppress(LookupError):
+                if found is not None and found["key"] == key:
+                    return read(found)
         return None
 
     def append(self, shard: int, key: str, attempted: Attempted, **facts: Any) -> None:
-        """Write the outcome of a turn, with facts about it; returned from, it outlives the process.
+        """Write the outcome of a turn, with facts about it.
+
+        Returned from, it outlives the process; in an object store, some seconds later.
 
         Raises:
             RunError: the disk is full or the folder cannot be written; nothing was recorded.
@@ -156,63 +342,112 @@ class Window:
             **facts,
         }
         encoded = _encoded(line).encode("utf-8", "surrogatepass") + b"\n"
+        with self._writing():
+            self._segments.append(f"{shard:02d}", encoded)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            if shard not in self._segments:
-                self._segments[shard] = _create_segment(self._folder / f"{shard:02d}")
-            written = os.write(self._segments[shard], encoded)
+            yield
         except OSError as error:
             raise RunError(
                 f"cannot keep an answer in {self._folder}: {error.strerror}; make room or pass "
                 "another --work_dir, then run the same command again"
             ) from error
-        if written < len(encoded):
-            raise RunError(f"the disk of {self._folder} is full; make room and run again")
 
     def note(self, usage: EngineUsage) -> None:
         """Write down how an engine was used; no run ends because that fails."""
         line = _encoded(dataclasses.asdict(usage)).encode() + b"\n"
         try:
-            segment = _create_segment(self._folder / "engines")
-            try:
-                os.write(segment, line)
-            finally:
-                os.close(segment)
+            with contextlib.closing(segments_for(self._folder)) as segments:
+                segments.append(ENGINES, line)
         except OSError as error:
             _log.warning("cannot note in %s how the engine was used: %s", self._folder, error)
 
     def close(self) -> None:
-        """Close the segments this window wrote."""
-        for descriptor in self._segments.values():
-            os.close(descriptor)
-        self._segments.clear()
+        """Close the segments this window wrote.
+
+        Raises:
+            RunError: what was appended to an object store cannot be written.
+        """
+        if self._fetched is not None:
+            self._fetched.close()
+        with self._writing():
+            self._segments.close()
 
     def _open(self, shard: int) -> None:
         if shard in self._index:
             return
         self._index[shard] = {}
-        for segment in sorted((self._folder / f"{shard:02d}").glob("*.jsonl")):
-            self._read(segment, self._index[shard])
+        for file, content in read_segments(segments_in(f"{self._folder}/{shard:02d}")):
+            path, offset = self._kept(content) if isinstance(content, bytes) else (file.path, 0)
+            self._read(lines_of(file, content), path, offset, self._index[shard])
+
+    def _kept(self, content: bytes) -> tuple[str, int]:
+        """Where what was fetched is on a disk of this machine."""
+        try:
+            if self._fetched is None:
+                self._fetched = tempfile.NamedTemporaryFile(prefix="beam-sdg-answers-")  # noqa: SIM115
+            offset = self._fetched.tell()
+            self._fetched.write(content)
+            self._fetched.flush()
+        except OSError as error:
+            raise RunError(
+                f"cannot copy the answers in {self._folder} to {tempfile.gettempdir()}: "
+                f"{error.strerror}; make room, or set TMPDIR to another folder"
+            ) from error
+        return self._fetched.name, offset
 
     @staticmethod
-    def _read(segment: Path, index: dict[bytes, list[tuple[bytes, Path, int]]]) -> None:
-        offset = 0
-        with segment.open("rb") as lines:
-            for line in lines:
-                whole = line.startswith(_PREFIX) and line.endswith(b"}\n")
-                if whole and line[69:].startswith(_KEPT):
-                    found = (line[_CHECK], segment, offset)
-                    index.setdefault(line[_KEY], []).append(found)
-                offset += len(line)
+    def _read(
+        lines: Iterator[bytes],
+        path: str,
+        offset: int,
+        index: dict[bytes, list[tuple[bytes, str, int]]],
+    ) -> None:
+        for line in lines:
+            whole = line.startswith(_PREFIX) and line.endswith(b"}\n")
+            if whole and line[69:].startswith(_KEPT):
+                index.setdefault(line[_KEY], []).append((line[_CHECK], path, offset))
+            offset += len(line)
 
 
-def _line_at(segment: Path, offset: int) -> dict[str, Any]:
-    with segment.open("rb") as lines:
+def _line_at(segment: str, offset: int) -> bytes:
+    with reading(segment), Path(segment).open("rb") as lines:
         lines.seek(offset)
-        return json.loads(lines.readline())
+        return lines.readline()
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """A line as it was written; None of one that is torn, damaged or of another kind."""
+    if not line.endswith(b"}\n"):
+        return None
+    try:
+        found = json.loads(line)
+        return found if _is_sound(found) else None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _usage(line: bytes) -> EngineUsage | None:
+    try:
+        return _USAGE.validate_json(line)
+    except pydantic.ValidationError:
+        return None
+
+
+def _is_sound(line: dict[str, Any]) -> bool:
+    [kind] = line.keys() & _READ.keys()
+    return (
+        _HEX.fullmatch(line["key"]) is not None
+        and _check(_READ[kind](line)) == line["check"]
+        and all(isinstance(line[name], of) for name, of in _FACTS.items() if name in line)
+        and all(isinstance(part, str) for said in line.get("sent", ()) for part in said)
+    )
 
 
 def _reply(line: dict[str, Any]) -> Reply:
-    fields = line["reply"]
+    fields = dict(line["reply"])
     logprobs = tuple(
         TokenLogprob(token, drawn, tuple((other, of) for other, of in top))
         for token, drawn, top in fields.pop("logprobs", ())
@@ -223,6 +458,17 @@ def _reply(line: dict[str, Any]) -> Reply:
 
 def _execution(line: dict[str, Any]) -> Execution:
     return Execution(**line["execution"])
+
+
+def _failure(line: dict[str, Any]) -> Failure:
+    return Failure(**line["failure"])
+
+
+_READ: dict[str, Callable[[dict[str, Any]], Reply | Failure | Execution]] = {
+    "reply": _reply,
+    "execution": _execution,
+    "failure": _failure,
+}
 
 
 def _fields(outcome: Reply | Failure | Execution) -> dict[str, Any]:
@@ -236,14 +482,3 @@ def _fields(outcome: Reply | Failure | Execution) -> dict[str, Any]:
 
 def _check(outcome: Reply | Failure | Execution) -> str:
     return digest(*_fields(outcome).values())[:16]
-
-
-def _create_segment(folder: Path) -> int:
-    """A new file of the next free number: creation is exclusive, so no two writers share one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in itertools.count(len(list(folder.glob("*.jsonl")))):
-        with contextlib.suppress(FileExistsError):
-            return os.open(
-                folder / f"{number:06d}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-            )
-    raise AssertionError("unreachable")

@@ -2,6 +2,8 @@
 
 import contextlib
 import itertools
+import json
+import os
 import resource
 import threading
 
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.engines.engine import Attempted, Failure, Reply
-from transforms.engines.store import SHARDS, AnswerStore, shard_of
+from transforms.engines.store import SHARDS, AnswerStore, Faults, shard_of
 from transforms.errors import RunError
 from transforms.records import TokenLogprob
 from transforms.seeding import digest
@@ -264,7 +266,7 @@ def test_a_torn_tail_is_ignored_wherever_it_was_torn(tmp_path):
     for end in range(first, len(whole)):
         segment.write_bytes(whole[:end])
         assert read(store, KEY, OTHER_KEY) == [reply("yes\nπ"), None]
-        assert len(list(store.attempts())) == (1 if end < len(whole) - 1 else 2)
+        assert len(list(store.attempts())) == 1
     segment.write_bytes(whole)
     assert read(store, OTHER_KEY) == [reply("no")]
 
@@ -398,3 +400,173 @@ def test_records_fill_all_shards_evenly():
     for number in range(100 * SHARDS):
         counts[shard_of(digest("record", number))] += 1
     assert 60 < min(counts) <= max(counts) < 140
+
+
+def faults_of(store: AnswerStore) -> dict[str, int]:
+    """What is wrong with a store, by kind."""
+    faults = Faults()
+    assert all(line["key"] in KEYS for line in store.attempts(faults))
+    return dict(faults.counts)
+
+
+WHOLE = (reply("first"), reply("the second, a little longer: π"), reply("third"), reply("4"))
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_done_to_segments_no_reader_fails_and_no_answer_is_wrong(
+    tmp_path_factory, data
+):
+    """Cuts and random bytes anywhere in two segments: each key has its own answer or none."""
+    folder = tmp_path_factory.mktemp("store")
+    keep(store_in(folder), *zip(KEYS[:2], WHOLE[:2], strict=True))
+    keep(store_in(folder), *zip(KEYS[2:4], WHOLE[2:], strict=True))
+    for segment in segments(folder):
+        content = segment.read_bytes()
+        places = data.draw(st.tuples(*[st.integers(0, 10_000)] * 2))
+        start, end = sorted(place % (len(content) + 1) for place in places)
+        noise = data.draw(st.binary(max_size=40) | st.just(b"\n") | st.just(b"}\n"))
+        segment.write_bytes(content[:start] + noise + content[end:])
+    store = store_in(folder)
+    for found, written in zip(read(store, *KEYS[:4]), WHOLE, strict=True):
+        assert found in (None, written)
+    lines = sum(segment.read_bytes().count(b"\n") for segment in segments(folder))
+    faults = Faults()
+    sound = list(store.attempts(faults))
+    assert len(sound) + faults.counts["damaged"] == lines
+    assert store.transcript("0005" + "0" * 28) == []
+
+
+ANSWERED = {"key": KEY, "check": "0" * 16, "reply": {"text": "yes"}}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", "{}", "[]", "null", "3", '"key"', "[" * 100_000, '{"a":' * 100_000, "1" * 10_000,
+        "\x00",
+        '{"key":"', json.dumps({"key": KEY}), json.dumps(ANSWERED),
+        json.dumps({**ANSWERED, "reply": []}), json.dumps({**ANSWERED, "reply": None}),
+        json.dumps({**ANSWERED, "key": 3}), json.dumps({**ANSWERED, "failure": {}}),
+    ],
+)  # fmt: skip
+def test_a_line_of_another_shape_is_damage_and_nothing_else(tmp_path, line):
+    """No JSON, JSON of another kind, or nested without end: the lines around it are read."""
+    store = store_in(tmp_path)
+    keep(store, (KEY, reply("yes")), (OTHER_KEY, reply("no")))
+    (segment,) = segments(tmp_path)
+    first, second = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(first + line.encode() + b"\n" + second)
+    assert read(store, KEY, OTHER_KEY) == [reply("yes"), reply("no")]
+    assert faults_of(store) == {"damaged": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'"at":', b'"at":"x","was":'), (b'"model":"', b'"model":3,"was":"'), (b'":1}', b'":{}}')],
+)
+def test_facts_of_another_kind_are_damage(tmp_path, old, new):
+    """The ledger reads numbers where there are numbers."""
+    store = store_in(tmp_path)
+    with store.window([SHARD]) as window:
+        window.append(SHARD, KEY, Attempted(reply("yes"), 1), model="m", turn=1)
+    (segment,) = segments(tmp_path)
+    segment.write_bytes(segment.read_bytes().replace(old, new))
+    assert read(store, KEY) == [None]
+    assert faults_of(store) == {"damaged": 1}
+
+
+def test_a_segment_cut_in_the_middle_keeps_the_answers_before(tmp_path):
+    """What was cut off can be asked again, and only that."""
+    store = store_in(tmp_path)
+    keep(store, *((key, reply(key)) for key in KEYS))
+    (segment,) = segments(tmp_path)
+    content = segment.read_bytes()
+    segment.write_bytes(content[: content.index(KEYS[3].encode()) + 50])
+    assert read(store, *KEYS) == [*map(reply, KEYS[:3]), None, None, None]
+    assert faults_of(store) == {"torn": 1}
+    keep(store, *((key, reply(key)) for key in KEYS[3:]))
+    assert read(store, *KEYS) == list(map(reply, KEYS))
+
+
+def test_a_line_of_ten_megabytes_is_a_line(tmp_path):
+    """An answer may be as long as it likes, and so may damage."""
+    store, long = store_in(tmp_path), reply("long " * 2_000_000)
+    keep(store, (KEY, long), (OTHER_KEY, reply("no")))
+    (segment,) = segments(tmp_path)
+    segment.write_bytes(b"x" * 10_000_000 + b"\n" + segment.read_bytes() + b"y" * 10_000_000)
+    assert read(store, KEY, OTHER_KEY) == [long, reply("no")]
+    assert faults_of(store) == {"damaged": 1, "torn": 1}
+
+
+def test_what_is_not_ours_is_left_alone(tmp_path):
+    """An empty segment, folders and pipes named like one, notes, a loop of links: told and kept."""
+    store = store_in(tmp_path)
+    keep(store, (KEY, reply("yes")))
+    shard = tmp_path / ASK / f"{SHARD:02d}"
+    (shard / "000001.jsonl").touch()
+    (shard / "000002.jsonl").mkdir()
+    os.mkfifo(shard / "000003.jsonl")
+    (shard / "000004.jsonl").symlink_to(shard / "000004.jsonl")
+    (shard / "notes.jsonl").write_text("not an answer")
+    (shard / "000002.jsonl" / "000000.jsonl").write_text("not in a shard")
+    (tmp_path / ASK / "000000.jsonl").write_text("not in a shard either")
+    keep(store, (OTHER_KEY, reply("no")))
+    assert read(store, KEY, OTHER_KEY) == [reply("yes"), reply("no")]
+    assert faults_of(store) == {"foreign": 5}
+    assert (shard / "notes.jsonl").read_text() == "not an answer"
+    assert len(store.segments()) == 3
+
+
+def test_a_segment_that_cannot_be_read_is_a_run_error_that_names_it(tmp_path):
+    """The system's own EIO, as a broken disk gives it; the ledger can go on and tell."""
+    store = store_in(tmp_path)
+    keep(store, (KEY, reply("yes")))
+    (segments(tmp_path)[0].parent / "000001.jsonl").symlink_to("/proc/self/mem")
+    with pytest.raises(RunError, match=r"cannot read .*/05/000001.jsonl, .*: Input/output error;"):
+        read(store, KEY)
+    with pytest.raises(RunError, match="Input/output error"):
+        list(store.attempts())
+    assert faults_of(store) == {"unreadable": 1}
+
+
+@contextlib.contextmanager
+def without_privileges():
+    """As a user for whom permissions mean something."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("closed", ["segment", "folder"])
+def test_a_store_without_permission_is_a_run_error(tmp_path, closed):
+    """Its owner has locked a segment, or the folder that it is in."""
+    store = store_in(tmp_path)
+    keep(store, (KEY, reply("yes")))
+    (segment,) = segments(tmp_path)
+    for folder in [segment.parent, *segment.parents[1:5]]:
+        folder.chmod(0o755)
+    (segment if closed == "segment" else segment.parent).chmod(0)
+    with without_privileges(), pytest.raises(RunError, match="Permission denied; mend that, or"):
+        read(store, KEY)
+
+
+def test_answers_that_are_there_twice_are_told_and_which_of_them_wins(tmp_path):
+    """A copy of a segment is harmless; of different answers, the one that readers take is named."""
+    store = store_in(tmp_path)
+    keep(store, (KEY, reply("yes")), (OTHER_KEY, reply("no")))
+    keep(store, (KEY, reply("yes")), (OTHER_KEY, reply("perhaps")), (OTHER_KEY, reply("never")))
+    faults = Faults()
+    lines = list(store.attempts(faults))
+    assert faults.counts == {"twice": 1, "disputed": 1}
+    assert "000001.jsonl, line 1: as in" in faults.examples["twice"][0]
+    [disputed] = faults.examples["disputed"]
+    wins = min(lines[1:2] + lines[3:], key=lambda line: line["check"])
+    where = {1: "000000.jsonl, line 2", 3: "000001.jsonl, line 2", 4: "000001.jsonl, line 3"}
+    assert disputed.startswith(f"{OTHER_KEY}: 3 answers, and that of ")
+    assert disputed.endswith(f"{where[lines.index(wins)]} is taken")
+    assert read(store, OTHER_KEY) == [Reply(**wins["reply"])]
