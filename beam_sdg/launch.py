@@ -5,12 +5,15 @@ import dataclasses
 import fcntl
 import json
 import os
+import shutil
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import rich.console
 
 import prompts
+from beam_sdg.claims import Attempt, SharedClaims
 from beam_sdg.columns import columns_of
 from beam_sdg.hub import check_push, push
 from beam_sdg.models import ModelSettings
@@ -36,6 +39,8 @@ from transforms.engines.vllm import Vllm
 from transforms.errors import RunError, UsageError
 from transforms.seeding import digest
 from transforms.tir.cells import require
+
+_TRIES = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +89,9 @@ class Launch:
             ),
             options=invocation.beam,
             code=digest(code_hash(), recipe.code.read_text()) if recipe.code else code_hash(),
+            claims=settings.claims,
         )
+        _require_divisible(run)
         if not any(isinstance(stage.engine, Vllm | Endpoint) for stage in run.stages):
             invocation.models.require_a_model()
         known = [stage.name for stage in run.stages]
@@ -99,6 +106,12 @@ class Launch:
         return digest(*parts)[:16]
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the dataset is there."""
+        finished = read_manifest(self.output)
+        return finished is not None and finished.fingerprint == self.fingerprint
+
+    @property
     def models(self) -> dict[str, ModelSettings]:
         """The model settings of each asked stage."""
         asked = [stage.name for stage in self.run.stages if stage.ask]
@@ -108,12 +121,17 @@ class Launch:
     def held(self) -> Iterator[None]:
         """Hold the work folder and the output, so that no two runs pay for or publish the same.
 
+        The processes of one run hold them together.
+
         Raises:
             UsageError: another run holds one, or it cannot be written.
         """
+        claims, together = self.run.claims, ""
+        if isinstance(claims, SharedClaims):
+            together = " ".join((self.fingerprint, str(claims.of), *self.only))
         with contextlib.ExitStack() as stack:
             for folder in dict.fromkeys((self.run.work_dir, f"{self.output}/.work")):
-                stack.enter_context(_locked(folder))
+                stack.enter_context(_locked(folder, together))
             yield
 
     def execute(
@@ -136,6 +154,17 @@ class Launch:
                 require(python.sandbox)
         with Panel(progress, self.models).shown() as panel:
             return self.run.execute(panel, only)
+
+    def publish(self, stages: list[StageManifest], attempt: Attempt) -> Figures:
+        """Put the dataset of these stages into the output, with its card and reports."""
+        format = self.invocation.run.format
+        files = publish(self.run, stages, self.output, format, attempt)
+        manifest = self.manifest(stages).model_copy(update={"files": files})
+        figures = gather(manifest, self.output)
+        write_report(figures, self.output)
+        write_manifest(figures.manifest, self.output)
+        shutil.rmtree(f"{self.run.work_dir}/tmp", ignore_errors=True)  # of killed processes
+        return figures
 
     def manifest(self, stages: list[StageManifest]) -> RunManifest:
         """What a dataset of these stages was made by and from."""
@@ -189,31 +218,40 @@ def launch(
         SdgError: the run failed; the same command goes on from where it stopped.
     """
     prepared = Launch.prepared(invocation)
-    output, settings = prepared.output, invocation.run
-    finished = read_manifest(output)
-    if finished is not None and finished.fingerprint == prepared.fingerprint:
+    output = prepared.output
+    published: list[Figures] = []
+    if not (was_complete := prepared.is_complete):
+        _require_replaceable(invocation)
+        with prepared.held():
+            if not prepared.is_complete:  # by a run that was faster
+                _require_replaceable(invocation)
+            stages = prepared.execute(progress, prepared.only)
+            if len(stages) < len(prepared.run.stages):
+                done = [stage.stage for stage in stages]
+                left = [stage.name for stage in prepared.run.stages if stage.name not in done]
+                console.print(f"left to run before there is a dataset: {', '.join(left)}")
+                return
+            prepared.run.claims.work_through(
+                {f"{output}/.work/{prepared.fingerprint}": stages},
+                lambda _: prepared.is_complete,
+                lambda _, attempt: published.append(prepared.publish(stages, attempt)),
+                lambda holders: progress.print(f"waiting for {holders}"),
+            )
+    if published:
+        [figures] = published
+    else:
         console.print(f"{output} is complete; there is nothing to do")
-        print_report(console, figures := gather(finished, output), output)
-        _require_rows(figures, output)
-        _push(invocation, output, console)
-        return
-    _require_replaceable(finished, invocation)
-    with prepared.held():
-        _require_replaceable(read_manifest(output), invocation)  # of a run that was faster
-        stages = prepared.execute(progress, prepared.only)
-        if len(stages) < len(prepared.run.stages):
-            done = [stage.stage for stage in stages]
-            left = [stage.name for stage in prepared.run.stages if stage.name not in done]
-            console.print(f"left to run before there is a dataset: {', '.join(left)}")
-            return
-        files = publish(prepared.run, stages, output, settings.format)
-        manifest = prepared.manifest(stages).model_copy(update={"files": files})
-        figures = gather(manifest, output)
-        write_report(figures, output)
-        write_manifest(figures.manifest, output)
+        figures = gather(_manifest_in(output), output)
     print_report(console, figures, output)
     _require_rows(figures, output)
-    _push(invocation, output, console)
+    if published or was_complete:
+        _push(invocation, output, console)
+
+
+def _manifest_in(output: str) -> RunManifest:
+    manifest = read_manifest(output)
+    assert manifest is not None
+    return manifest
 
 
 def _require_rows(figures: Figures, output: str) -> None:
@@ -232,21 +270,62 @@ def _push(invocation: Invocation, output: str, console: rich.console.Console) ->
 
 
 @contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
+def _locked(folder: str, together: str) -> Iterator[None]:
+    """Hold a folder alone, or with all who say the same word for what they do together."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        lock = Path(folder, "lock").open("w")  # noqa: SIM115
+        lock = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(f"another run is using {folder}; wait for it or stop it") from error
+    try:
+        if together and not _joined(lock, together.encode()):
+            raise UsageError(
+                f"{folder} is used by a run with other flags or without --shard; wait for it or "
+                "stop it, and give all processes the same flags"
+            )
+        if not together and not _got(lock, fcntl.LOCK_EX):
+            raise UsageError(f"another run is using {folder}; wait for it or stop it")
         yield
+    finally:
+        os.close(lock)
 
 
-def _require_replaceable(finished: RunManifest | None, invocation: Invocation) -> None:
+def _got(lock: int, how: int) -> bool:
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _joined(lock: int, word: bytes) -> bool:
+    """Share a lock with those who wrote the same into it; whoever is alone writes."""
+    for _ in range(_TRIES):
+        if _got(lock, fcntl.LOCK_EX):
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, word, 0)
+        if _got(lock, fcntl.LOCK_SH) and os.pread(lock, len(word) + 1, 0) == word:
+            return True
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        time.sleep(0.1)  # one of several may just be writing
+    return False
+
+
+def _require_divisible(run: Run) -> None:
+    claims = run.claims
+    if not isinstance(claims, SharedClaims):
+        return
+    if not run.in_process:
+        raise UsageError("--shard divides a run in this process; drop it, or --runner")
+    if claims.of > run.num_shards:
+        raise UsageError(
+            f"--shard {claims.number}/{claims.of}: this run has {run.num_shards} shards, fewer "
+            f"than processes; give all of them --num_shards {claims.of}, or a multiple of it"
+        )
+
+
+def _require_replaceable(invocation: Invocation) -> None:
+    finished = read_manifest(invocation.run.output)
     if finished is not None and not invocation.run.replace:
         same = finished.recipe == invocation.recipe.name
         of = "other settings or another version of this program" if same else finished.recipe
