@@ -50,6 +50,8 @@ ALONE = Attempt()
 class Claims:
     """How a run goes through units of work: here one that is alone, so that all are its own."""
 
+    takes_all = True
+
     def work_through(
         self,
         units: Mapping[str, T],
@@ -74,6 +76,8 @@ class SharedClaims(Claims):
     A process that dies with a unit is found dead after `dead_after_s`, and another does the unit.
     One that only slept that long finds out when it confirms its attempt.
     """
+
+    takes_all = False
 
     number: int
     of: int

@@ -319,8 +319,8 @@ def _require_divisible(run: Run) -> None:
         raise UsageError("--shard divides a run in this process; drop it, or --runner")
     if claims.of > run.num_shards:
         raise UsageError(
-            f"--shard {claims.number}/{claims.of}: this run has {run.num_shards} shards, fewer "
-            f"than processes; give all of them --num_shards {claims.of}, or a multiple of it"
+            f"--shard {claims.number}/{claims.of}: more processes than files, which are "
+            f"{run.num_shards} here; give all of them --num_shards={claims.of}, or a multiple of it"
         )
 
 

@@ -185,7 +185,8 @@ class Run:
             missing = self._missing(phase, only, done)
             if missing:
                 rows_in = [done[name].rows for name in missing[0].inputs if name in done]
-                watcher.began(missing, rows_in[0] if len(rows_in) == 1 else None)
+                is_known = self.claims.takes_all and len(rows_in) == 1
+                watcher.began(missing, rows_in[0] if is_known else None)
                 self._run_phase(missing, watcher)
             for stage in phase:
                 if stage in missing:
