@@ -22,7 +22,7 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -299,31 +299,32 @@ class Run:
         self, stages: Sequence[Stage], shards: tuple[int, ...], attempt: Attempt
     ) -> None:
         names = ", ".join(stage.name for stage in stages)
-        scratch = f"{self.work_dir}/tmp/{attempt.name}"
-        if FileSystems.exists(scratch):  # of a killed run
-            FileSystems.delete([scratch])
-        try:
-            with (
-                spilling(self.options, f"{scratch}/shuffles"),
-                beam.Pipeline(options=self.options) as pipeline,
-            ):
-                self._wire(pipeline, stages, shards, scratch)
-        except Exception as error:  # a runner's own, with the worker's as text
-            if _last_line(error).startswith("KeyboardInterrupt"):
-                raise KeyboardInterrupt from error
-            raise explained(error) or RunError(
-                f"{names} failed: {_last_line(error)}; --debug shows where"
-            ) from error
-        files = [self._files_made(stage, shards, f"{scratch}/{stage.name}") for stage in stages]
-        attempt.confirm()
-        for stage, made in zip(stages, files, strict=True):
-            folder = self._folder(stage.name)
-            with contextlib.suppress(OSError):  # it is there
-                FileSystems.mkdirs(folder)
-            FileSystems.rename(made, [f"{folder}/{path.rpartition('/')[2]}" for path in made])
-            for shard in shards:
-                write_whole(self._mark(stage, shard), b"")
-        FileSystems.delete([scratch])
+        with _emptied(f"{self.work_dir}/tmp/{attempt.name}") as scratch:
+            try:
+                with (
+                    spilling(self.options, f"{scratch}/shuffles"),
+                    beam.Pipeline(options=self.options) as pipeline,
+                ):
+                    self._wire(pipeline, stages, shards, scratch)
+            except Exception as error:  # a runner's own, with the worker's as text
+                if _last_line(error).startswith("KeyboardInterrupt"):
+                    raise KeyboardInterrupt from error
+                raise explained(error) or RunError(
+                    f"{names} failed: {_last_line(error)}; --debug shows where"
+                ) from error
+            made = [self._files_made(stage, shards, f"{scratch}/{stage.name}") for stage in stages]
+            attempt.confirm()
+            for stage, files in zip(stages, made, strict=True):
+                self._keep(stage, shards, files)
+
+    def _keep(self, stage: Stage, shards: Sequence[int], files: Sequence[str]) -> None:
+        """Put what a slice has made in place, and mark it as whole."""
+        folder = self._folder(stage.name)
+        with contextlib.suppress(OSError):  # it is there
+            FileSystems.mkdirs(folder)
+        FileSystems.rename(files, [f"{folder}/{path.rpartition('/')[2]}" for path in files])
+        for shard in shards:
+            write_whole(self._mark(stage, shard), b"")
 
     def _files_made(self, stage: Stage, shards: Sequence[int], folder: str) -> list[str]:
         """What a slice has made of a stage, shards without a record included."""
@@ -462,6 +463,18 @@ class Run:
     def _counts(self, stage: str) -> dict[str, int]:
         with FileSystems.open(f"{self._folder(stage)}/{COUNTS}") as file:
             return json.loads(file.read())
+
+
+@contextlib.contextmanager
+def _emptied(folder: str) -> Iterator[str]:
+    """A folder that is empty at first, whatever a killed run has left in it, and gone at last."""
+    try:
+        if FileSystems.exists(folder):
+            FileSystems.delete([folder])
+        yield folder
+    finally:
+        if FileSystems.exists(folder):
+            FileSystems.delete([folder])
 
 
 def chains(stages: Sequence[Stage]) -> list[list[Stage]]:

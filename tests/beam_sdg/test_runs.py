@@ -278,6 +278,7 @@ def test_shards_that_a_stopped_run_has_finished_are_not_made_again(tmp_path):
 
     with pytest.raises(RunError):
         counting(until=last_of_third(counting())).execute()
+    assert not list(tmp_path.glob("tmp/*"))
     assert not list(tmp_path.glob("stages/count/*/rows-00002-*"))
     again = counting()
     assert again.execute()[-1].rows == 40

@@ -108,7 +108,7 @@ def test_processes_at_once_make_the_dataset_of_one(tmp_path, start, stub, undist
         start(
             tmp_path / "out",
             f"--shard={number}/3",
-            f"--endpoint={stub({'latency_s': 0.3}, '--log', str(log))}",
+            f"--endpoint={stub({'latency_s': 0.5}, '--log', str(log))}",
         )
         for number, log in enumerate(logs, start=1)
     ]
