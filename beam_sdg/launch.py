@@ -4,12 +4,15 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import os
+import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import rich.console
 
 import prompts
+from beam_sdg.claims import Attempt, SharedClaims
 from beam_sdg.columns import columns_of
 from beam_sdg.hub import check_push, push
 from beam_sdg.models import ModelSettings
@@ -38,11 +41,12 @@ from transforms.engines.stops import stops_of
 from transforms.engines.store import AnswerStore
 from transforms.engines.vllm import Vllm
 from transforms.errors import RunError, Stopped, UsageError
-from transforms.files import exists, is_remote, relative, write_object
+from transforms.files import exists, is_remote, relative, remove, write_object
 from transforms.seeding import digest
 from transforms.tir.cells import require
 
 WORK = ".work"  # in the output: the work folder, unless --work_dir names another
+_TRIES = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,13 +101,15 @@ class Launch:
             ),
             options=invocation.beam,
             code=digest(code_hash(), recipe.code.read_text()) if recipe.code else code_hash(),
+            claims=settings.claims,
         )
+        _require_divisible(run, settings.restart)
         if not any(isinstance(stage.engine, Vllm | Endpoint) for stage in run.stages):
             invocation.models.require_a_model()
         known = [stage.name for stage in run.stages]
         only = tuple(name for asked in settings.stages for name in meant(asked, known))
         prepared = cls(invocation, context, run, output, only)
-        check_limits(invocation.stops, prepared.models, run.asks_here)
+        check_limits(invocation.stops, prepared.models, run.asks_here and run.claims.takes_all)
         return prepared
 
     @property
@@ -112,6 +118,18 @@ class Launch:
         settings = self.invocation.run
         parts = (self.invocation.recipe.name, settings.format, *self.run.fingerprints.values())
         return digest(*parts)[:16]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the dataset is there, whole, with as many rows as were wanted."""
+        finished = read_manifest(self.output)
+        return (
+            finished is not None
+            and finished.fingerprint == self.fingerprint
+            and not finished.stopped
+            and not self.invocation.run.restart
+            and _more_records(self, finished.stages) is None
+        )
 
     @property
     def models(self) -> dict[str, ModelSettings]:
@@ -123,14 +141,18 @@ class Launch:
     def held(self) -> Iterator[None]:
         """Hold the work folder and the output, so that no two runs pay for or publish the same.
 
-        An object store has no locks: there, nobody is held up.
+        An object store has no locks: there, nobody is held up. The processes of one run hold them
+        together.
 
         Raises:
             UsageError: another run holds one, or it cannot be written.
         """
+        claims, together = self.run.claims, ""
+        if isinstance(claims, SharedClaims):
+            together = " ".join((self.fingerprint, str(claims.of), *self.only))
         with contextlib.ExitStack() as stack:
             for folder in dict.fromkeys((self.run.work_dir, f"{self.output}/{WORK}")):
-                stack.enter_context(_locked(folder))
+                stack.enter_context(_locked(folder, together))
             yield
 
     def execute(
@@ -158,6 +180,17 @@ class Launch:
             Panel(progress, self.models).shown() as panel,
         ):
             return self.run.execute(panel, only)
+
+    def publish(self, stages: list[StageManifest], attempt: Attempt) -> Figures:
+        """Put the dataset of these stages into the output, with its card and reports."""
+        format = self.invocation.run.format
+        files = publish(self.run, stages, self.output, format, attempt)
+        manifest = self.manifest(stages).model_copy(update={"files": files})
+        figures = gather(manifest, self.output)
+        write_report(figures, self.output)
+        write_manifest(figures.manifest, self.output)
+        remove(f"{self.run.work_dir}/tmp")  # of killed processes
+        return figures
 
     def manifest(self, stages: list[StageManifest]) -> RunManifest:
         """What a dataset of these stages was made by and from."""
@@ -216,37 +249,46 @@ def launch(
     output, finished = prepared.output, read_manifest(prepared.output)
     if finished is not None and settings.accepted is not None:
         prepared = _grown_to(finished, prepared)
-    if finished is not None and _is_complete(finished, prepared):
+    published: list[Figures] = []
+    if not (was_complete := prepared.is_complete):
+        _require_replaceable(finished, prepared)
+        with prepared.held():
+            _require_replaceable(read_manifest(output), prepared)  # of a run that was faster
+            remember(invocation, prepared.run.work_dir)
+            if settings.restart:
+                prepared.run.forget()
+            prepared, stages = _accepting(prepared, progress)
+            if len(stages) < len(prepared.run.stages):
+                done = [stage.stage for stage in stages]
+                left = [stage.name for stage in prepared.run.stages if stage.name not in done]
+                console.print(f"left to run before there is a dataset: {', '.join(left)}")
+                return
+            prepared.run.claims.work_through(
+                {f"{output}/{WORK}/{prepared.fingerprint}": stages},
+                lambda _: prepared.is_complete,
+                lambda _, attempt: published.append(prepared.publish(stages, attempt)),
+                lambda holders: progress.print(f"waiting for {holders}"),
+            )
+    if published:
+        [figures] = published
+    else:
         console.print(f"{output} is complete; there is nothing to do")
-        print_report(console, figures := gather(finished, output), output)
-        _require_rows(figures, settings)
-        _push(invocation, output, console)
-        return
-    _require_replaceable(finished, prepared)
-    with prepared.held():
-        _require_replaceable(read_manifest(output), prepared)  # of a run that was faster
-        remember(invocation, prepared.run.work_dir)
-        if settings.restart:
-            prepared.run.forget()
-        prepared, stages = _accepting(prepared, progress)
-        if len(stages) < len(prepared.run.stages):
-            done = [stage.stage for stage in stages]
-            left = [stage.name for stage in prepared.run.stages if stage.name not in done]
-            console.print(f"left to run before there is a dataset: {', '.join(left)}")
-            return
-        files = publish(prepared.run, stages, output, settings.format)
-        manifest = prepared.manifest(stages).model_copy(update={"files": files})
-        figures = gather(manifest, output)
-        write_report(figures, output)
-        write_manifest(figures.manifest, output)
+        figures = gather(_manifest_in(output), output)
     print_report(console, figures, output)
-    if manifest.stopped:
+    if figures.manifest.stopped:
         raise Stopped(
-            f"a part of the dataset is in {output}; it was {manifest.why_partial}, and the same "
-            "command goes on"
+            f"a part of the dataset is in {output}; it was {figures.manifest.why_partial}, and the "
+            "same command goes on"
         )
     _require_rows(figures, settings)
-    _push(invocation, output, console)
+    if published or was_complete:
+        _push(invocation, output, console)
+
+
+def _manifest_in(output: str) -> RunManifest:
+    manifest = read_manifest(output)
+    assert manifest is not None
+    return manifest
 
 
 def _accepting(
@@ -296,15 +338,6 @@ def _grown_to(finished: RunManifest, prepared: Launch) -> Launch:
     return grown if grown.fingerprint == finished.fingerprint else prepared
 
 
-def _is_complete(finished: RunManifest, prepared: Launch) -> bool:
-    return (
-        finished.fingerprint == prepared.fingerprint
-        and not finished.stopped
-        and not prepared.invocation.run.restart
-        and _more_records(prepared, finished.stages) is None
-    )
-
-
 def _require_rows(figures: Figures, settings: RunSettings) -> None:
     output, wanted = settings.output, settings.accepted
     if not figures.data.rows:
@@ -327,25 +360,69 @@ def _push(invocation: Invocation, output: str, console: rich.console.Console) ->
 
 
 @contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
+def _locked(folder: str, together: str) -> Iterator[None]:
+    """Hold a folder alone, or with all who say the same word for what they do together."""
     try:
         if is_remote(folder):
             write_object(f"{folder}/lock", b"")  # what marks the folder as ours
             lock = None
         else:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            lock = Path(folder, "lock").open("w")  # noqa: SIM115
+            lock = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
     if lock is None:
         yield
         return
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(f"another run is using {folder}; wait for it or stop it") from error
+    try:
+        if together and not _joined(lock, together.encode()):
+            raise UsageError(
+                f"{folder} is used by a run with other flags or without --shard; wait for it or "
+                "stop it, and give all processes the same flags"
+            )
+        if not together and not _got(lock, fcntl.LOCK_EX):
+            raise UsageError(f"another run is using {folder}; wait for it or stop it")
         yield
+    finally:
+        os.close(lock)
+
+
+def _got(lock: int, how: int) -> bool:
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _joined(lock: int, word: bytes) -> bool:
+    """Share a lock with those who wrote the same into it; whoever is alone writes."""
+    for _ in range(_TRIES):
+        if _got(lock, fcntl.LOCK_EX):
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, word, 0)
+        if _got(lock, fcntl.LOCK_SH) and os.pread(lock, len(word) + 1, 0) == word:
+            return True
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        time.sleep(0.1)  # one of several may just be writing
+    return False
+
+
+def _require_divisible(run: Run, restart: bool) -> None:
+    claims = run.claims
+    if not isinstance(claims, SharedClaims):
+        return
+    if not run.in_process:
+        raise UsageError("--shard divides a run in this process; drop it, or --runner")
+    if is_remote(run.work_dir):
+        raise UsageError(f"--shard takes turns by files that {run.work_dir} cannot create as one")
+    if restart:
+        raise UsageError("--restart is for one process; run that first, or drop --shard")
+    if claims.of > run.num_shards:
+        raise UsageError(
+            f"--shard {claims.number}/{claims.of}: more processes than files, which are "
+            f"{run.num_shards} here; give all of them --num_shards={claims.of}, or a multiple of it"
+        )
 
 
 def _require_replaceable(finished: RunManifest | None, prepared: Launch) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_origin
 import pydantic
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
+from beam_sdg.claims import Claims, SharedClaims
 from beam_sdg.formats import FileFormat
 from beam_sdg.models import ModelSettings, validated
 from beam_sdg.recipes.recipe import Recipe, RecipeConfig
@@ -31,6 +32,9 @@ class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     prompts: str = pydantic.Field("", description="folder of prompts that replace ours")
     num_shards: int | None = pydantic.Field(
         None, ge=1, description="files of the dataset (default: by its size)"
+    )
+    shard: str = pydantic.Field(
+        "", description="I/N: be the I-th, from 1, of N processes that make the dataset together"
     )
     stages: tuple[str, ...] = pydantic.Field(
         (), description="run only these stages, separated by commas; what they need must be there"
@@ -78,6 +82,24 @@ class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
                 }
             )
         return found
+
+    @pydantic.field_validator("shard")
+    @classmethod
+    def _is_one_of_several(cls, shard: str) -> str:
+        number, _, of = shard.partition("/")
+        if shard and not (
+            (number + of).isdecimal() and number and of and 1 <= int(number) <= int(of)
+        ):
+            raise ValueError("write I/N, with I from 1 to N, as in --shard 1/4")
+        return shard
+
+    @property
+    def claims(self) -> Claims:
+        """How the run is divided among processes."""
+        if not self.shard:
+            return Claims()
+        number, _, of = self.shard.partition("/")
+        return SharedClaims(int(number), int(of))
 
     def shards_for(self, expected_rows: int, rows_per_shard: int) -> int:
         """The number of shards asked for, or as many as the expected rows need."""

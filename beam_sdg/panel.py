@@ -75,6 +75,10 @@ class Panel(Watcher):
             if self._phase:
                 self._phase.done(manifest.stage)
 
+    def waits(self, holders: str) -> None:
+        """Other processes have all that is left of the phase."""
+        self._console.print(f"waiting for {holders}")
+
     def _print_lines(self) -> None:
         while not self._stop.wait(LINE_EVERY_S):
             for row in self._rows():

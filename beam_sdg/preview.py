@@ -186,6 +186,8 @@ def _mean_tokens(lines: list[dict]) -> int:
 def _of_rows(invocation: Invocation, rows: int) -> Invocation:
     if invocation.run.stages:
         raise UsageError("--stages is for whole runs; leave it out to look at all stages")
+    if invocation.run.shard:
+        raise UsageError("--shard is for whole runs; leave it out to look at what they will make")
     return dataclasses.replace(invocation, config=invocation.config.of_rows(rows))
 
 

@@ -17,6 +17,7 @@ import pyarrow
 import pydantic
 from apache_beam.io.filesystems import FileSystems
 
+from beam_sdg.claims import ALONE, Attempt
 from beam_sdg.columns import Column
 from beam_sdg.formats import SPLIT, FileFormat, sha256, write_file
 from beam_sdg.runs import Run, StageManifest
@@ -153,7 +154,11 @@ def read_manifest(output: str) -> RunManifest | None:
 
 
 def publish(
-    run: Run, stages: Sequence[StageManifest], output: str, format: FileFormat = "parquet"
+    run: Run,
+    stages: Sequence[StageManifest],
+    output: str,
+    format: FileFormat = "parquet",
+    attempt: Attempt = ALONE,
 ) -> list[DataFile]:
     """Put the last stage's rows and every stage's rejects into the output folder.
 
@@ -165,9 +170,10 @@ def publish(
 
     Raises:
         RunError: a split whose name cannot be one.
+        TakenOver: another process publishes the same.
     """
-    aside = f"{output}/{ASIDE}"
-    remove(aside)
+    remove(f"{output}/{ASIDE}")
+    aside = f"{output}/{ASIDE}/{attempt.name}"
     for folder in ("data", "rejects"):
         FileSystems.mkdirs(f"{aside}/{folder}")
     rows = run.shards_of(stages[-1].stage, "rows")
@@ -183,6 +189,7 @@ def publish(
         to = shard_path("rejects/rejects", shard, num_shards, format)
         paths = [of_stage[shard] for of_stage in rejects]
         files.append(_write(aside, to, paths, arrow_schema(Reject), format))
+    attempt.confirm()
     for name in (MANIFEST, CARD, PAGE, TEXT):
         remove(f"{output}/{name}")
     for folder in ("data", "rejects"):

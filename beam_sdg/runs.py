@@ -4,12 +4,17 @@
     stages/<stage>/<fingerprint>/rows-….parquet   a stage's rows
                                  rejects-….parquet
                                  counts.json      of a source: rows read, rows usable
+                                 done-…           a shard whose files are all there
                                  stage.json       written last: the stage is published
+    tmp/<attempt>/…                               what is being made; moved when it is whole
 
 A stage's fingerprint hashes its settings and its inputs' fingerprints, so a published stage with
-the same one is not run again, and a changed setting re-runs that stage and those after it.
+the same one is not run again, and a changed setting re-runs that stage and those after it. Shards
+that a killed run has finished are not made again either. Several processes with the same `work_dir`
+can make a run together: `Claims` say who does what.
 """
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -17,7 +22,7 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +35,7 @@ import beam_sdg
 import prompts
 import sandbox
 import transforms
+from beam_sdg.claims import Attempt, Claims
 from beam_sdg.shards import (
     Kind,
     ReadShards,
@@ -49,6 +55,8 @@ from transforms.errors import (
     InputError,
     RowsLost,
     RunError,
+    SdgError,
+    Stopped,
     UsageError,
     explained,
     without_step,
@@ -60,6 +68,7 @@ from transforms.records import Reject
 from transforms.seeding import digest
 
 IN_PROCESS = "FnApiRunner"  # what DirectRunner picks depends on the graph and the network
+COUNTS = "counts.json"
 
 
 class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -153,6 +162,9 @@ class Watcher:
     def published(self, manifest: StageManifest) -> None:
         """A stage is done."""
 
+    def waits(self, holders: str) -> None:
+        """There is nothing to do until these processes are done."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -164,6 +176,7 @@ class Run:
     num_shards: int
     options: PipelineOptions
     code: str = ""
+    claims: Claims = Claims()
 
     def execute(
         self, watcher: Watcher | None = None, only: Collection[str] = ()
@@ -182,11 +195,18 @@ class Run:
             missing = self._missing(phase, only, done)
             if missing:
                 rows_in = [done[name].rows for name in missing[0].inputs if name in done]
-                watcher.began(missing, rows_in[0] if len(rows_in) == 1 else None)
-                self._run_phase(missing)
+                is_known = self.claims.takes_all and len(rows_in) == 1
+                watcher.began(missing, rows_in[0] if is_known else None)
+                self._run_phase(missing, done, watcher)
             for stage in phase:
                 if stage in missing:
-                    watcher.published(self._publish(stage, done))
+                    self.claims.work_through(
+                        {f"{self._folder(stage.name)}/publication": stage},
+                        lambda stage: self.is_published(stage.name),
+                        functools.partial(self._publish, done),
+                        watcher.waits,
+                    )
+                    watcher.published(self._manifest(stage.name))
                 if stage in missing or self.is_published(stage.name):
                     done[stage.name] = self._manifest(stage.name)
         return list(done.values())
@@ -196,10 +216,12 @@ class Run:
     ) -> list[Stage]:
         """The stages of a phase to run: not published, or following one that is not."""
         missing: list[Stage] = []
+        # From the last on: what another process publishes meanwhile is published in order.
+        published = [stage for stage in reversed(phase) if self.is_published(stage.name)]
         for stage in phase:
             running = [before.name for before in missing]
             follows = any(name in running for name in stage.inputs)
-            if (only and stage.name not in only) or (self.is_published(stage.name) and not follows):
+            if (only and stage.name not in only) or (stage in published and not follows):
                 continue
             for name in stage.inputs:
                 if name not in running and name not in done and not self.is_published(name):
@@ -271,25 +293,84 @@ class Run:
         for stage in self.stages:
             remove(self._folder(stage.name))
 
-    def _run_phase(self, stages: Sequence[Stage]) -> None:
-        names = ", ".join(stage.name for stage in stages)
+    def _run_phase(
+        self, stages: Sequence[Stage], done: Mapping[str, StageManifest], watcher: Watcher
+    ) -> None:
         for stage in stages:
-            folder = self._folder(stage.name)
-            remove(folder)  # of a run that did not publish it
-            FileSystems.mkdirs(folder)
-        for shards in self._slices(stages):
+            if self.is_published(stage.name):  # from rows that are gone
+                self._take_back(stage)
+        inputs = {name for stage in stages for name in stage.inputs}
+        follows_partial = any(done[name].partial for name in inputs if name in done)
+        unit = f"{self._folder(stages[-1].name)}/shard"
+        self.claims.work_through(
+            {f"{unit}-{shards[0]:05d}": shards for shards in self._slices(stages)},
+            functools.partial(self._is_made, stages),
+            functools.partial(self._run_slice, stages, follows_partial),
+            watcher.waits,
+        )
+
+    def _is_made(self, stages: Sequence[Stage], shards: Sequence[int]) -> bool:
+        """Whether shards of stages are there, though these may not be published."""
+        marks = (self._mark(stage, shard) for stage in reversed(stages) for shard in shards)
+        return all(map(FileSystems.exists, marks))
+
+    def _mark(self, stage: Stage, shard: int) -> str:
+        return f"{self._prefix(stage.name, 'done')}-{shard:05d}"
+
+    def _take_back(self, stage: Stage) -> None:
+        """Let a stage be made anew."""
+        marks = [self._mark(stage, shard) for shard in range(self.num_shards)]
+        for path in (f"{self._folder(stage.name)}/stage.json", *marks):
+            remove(path)
+
+    def _run_slice(
+        self,
+        stages: Sequence[Stage],
+        follows_partial: bool,
+        shards: tuple[int, ...],
+        attempt: Attempt,
+    ) -> None:
+        names = ", ".join(stage.name for stage in stages)
+        with _emptied(f"{self.work_dir}/tmp/{attempt.name}") as scratch:
             try:
                 with (
-                    spilling(self.options, f"{self.work_dir}/tmp"),
+                    spilling(self.options, f"{scratch}/shuffles"),
                     beam.Pipeline(options=self.options) as pipeline,
                 ):
-                    self._wire(pipeline, stages, shards)
+                    self._wire(pipeline, stages, shards, scratch)
             except Exception as error:  # a runner's own, with the worker's as text
                 if _last_line(error).startswith("KeyboardInterrupt"):
                     raise KeyboardInterrupt from error
                 raise explained(error) or RunError(
                     f"{names} failed: {_last_line(error)}; --debug shows where"
                 ) from error
+            made = [self._files_made(stage, shards, f"{scratch}/{stage.name}") for stage in stages]
+            why = next(itertools.chain.from_iterable(map(_why_not_sent, made)), "")
+            if why and not self.claims.takes_all:
+                raise Stopped(f"stopped by {why}; the other processes of this run go on")
+            attempt.confirm()
+            for stage, files in zip(stages, made, strict=True):
+                self._keep(stage, files)
+                if not why and not follows_partial:
+                    for shard in shards:
+                        write_whole(self._mark(stage, shard), b"")
+
+    def _keep(self, stage: Stage, files: Sequence[str]) -> None:
+        """Put what a slice has made in place."""
+        folder = self._folder(stage.name)
+        with contextlib.suppress(OSError):  # it is there
+            FileSystems.mkdirs(folder)
+        FileSystems.rename(files, [f"{folder}/{path.rpartition('/')[2]}" for path in files])
+
+    def _files_made(self, stage: Stage, shards: Sequence[int], folder: str) -> list[str]:
+        """What a slice has made of a stage, shards without a record included."""
+        made = [] if stage.inputs else [f"{folder}/{COUNTS}"]
+        for kind, record_type in (("rows", stage.row_type), ("rejects", Reject)):
+            for shard in shards:
+                made.append(shard_path(f"{folder}/{kind}", shard, self.num_shards))
+                if not FileSystems.exists(made[-1]):
+                    write_empty(made[-1], record_type)
+        return made
 
     def _slices(self, stages: Sequence[Stage]) -> list[tuple[int, ...]]:
         """The shards to run together: one at a time where one process's memory holds them all."""
@@ -298,7 +379,11 @@ class Run:
         return [(shard,) for shard in every] if self.in_process and shard_by_shard else [every]
 
     def _wire(
-        self, pipeline: beam.Pipeline, stages: Sequence[Stage], shards: tuple[int, ...]
+        self,
+        pipeline: beam.Pipeline,
+        stages: Sequence[Stage],
+        shards: tuple[int, ...],
+        scratch: str,
     ) -> None:
         row_types = {stage.name: stage.row_type for stage in self.stages}
         rows: dict[str, Any] = {}
@@ -312,13 +397,17 @@ class Run:
             into = pipeline if not inputs else inputs[0] if len(inputs) == 1 else inputs
             for stage, outcome in zip(chain, _applied(chain, into), strict=True):
                 rows[stage.name] = outcome.rows
-                self._write(stage, outcome, shards)
+                self._write(stage, outcome, shards, f"{scratch}/{stage.name}")
 
     def _write(
-        self, stage: Stage, outcome: Outcome | SourceOutcome, shards: tuple[int, ...]
+        self,
+        stage: Stage,
+        outcome: Outcome | SourceOutcome,
+        shards: tuple[int, ...],
+        folder: str,
     ) -> None:
-        rows = Kind(self._prefix(stage.name, "rows"), stage.row_type)
-        rejects = Kind(self._prefix(stage.name, "rejects"), Reject)
+        rows = Kind(f"{folder}/rows", stage.row_type)
+        rejects = Kind(f"{folder}/rejects", Reject)
         _ = (outcome.rows, outcome.rejects) | f"Write_{stage.name}" >> WriteShards(
             (rows, rejects), shards, self.num_shards, self.seed
         )
@@ -326,17 +415,31 @@ class Run:
             _ = (
                 outcome.counts
                 | f"Gather_{stage.name}_counts" >> beam.combiners.ToDict()
-                | f"Write_{stage.name}_counts"
-                >> beam.Map(_write_json, f"{self._folder(stage.name)}/counts.json")
+                | f"Write_{stage.name}_counts" >> beam.Map(_write_json, f"{folder}/{COUNTS}")
             )
 
-    def _publish(self, stage: Stage, done: Mapping[str, StageManifest]) -> StageManifest:
+    def _publish(self, done: Mapping[str, StageManifest], stage: Stage, attempt: Attempt) -> None:
         """Count a stage's rows, make sure that none is missing, and publish it."""
+        if not self.claims.takes_all and not self._is_made([stage], range(self.num_shards)):
+            raise RunError(
+                f"another process of this run could not publish {stage.name}; mend what it says "
+                "and run the same command again"
+            )
+        try:
+            manifest = self._counted(stage, done)
+        except SdgError:
+            self._take_back(stage)
+            raise
+        attempt.confirm()
+        _write_json(manifest.model_dump(mode="json"), f"{self._folder(stage.name)}/stage.json")
+
+    def _counted(self, stage: Stage, done: Mapping[str, StageManifest]) -> StageManifest:
+        """The manifest of a stage.
+
+        Raises:
+            SdgError: a row is missing, or the rows are of no use.
+        """
         inputs = [done[name] for name in stage.inputs]
-        for kind, record_type in (("rows", stage.row_type), ("rejects", Reject)):
-            for path in self.shards_of(stage.name, kind):
-                if not FileSystems.exists(path):
-                    write_empty(path, record_type)
         rows = sum(row_count(path) for path in self.shards_of(stage.name, "rows"))
         reasons = Counter(_reasons(self.shards_of(stage.name, "rejects")))
         made_from = self._fanned_out(stage.name) if stage.fans_out else None
@@ -367,7 +470,6 @@ class Run:
             self._check_use(stage, manifest)
         if stage.verify is not None:
             stage.verify(inputs, manifest)
-        _write_json(manifest.model_dump(mode="json"), f"{self._folder(stage.name)}/stage.json")
         return manifest
 
     def _check_use(self, stage: Stage, made: StageManifest) -> None:
@@ -397,8 +499,18 @@ class Run:
         return sum(row_id.endswith("-0") for row_id in itertools.chain.from_iterable(ids))
 
     def _counts(self, stage: str) -> dict[str, int]:
-        with FileSystems.open(f"{self._folder(stage)}/counts.json") as file:
+        with FileSystems.open(f"{self._folder(stage)}/{COUNTS}") as file:
             return json.loads(file.read())
+
+
+@contextlib.contextmanager
+def _emptied(folder: str) -> Iterator[str]:
+    """A folder that is empty at first, whatever a killed run has left in it, and gone at last."""
+    try:
+        remove(folder)
+        yield folder
+    finally:
+        remove(folder)
 
 
 def chains(stages: Sequence[Stage]) -> list[list[Stage]]:
@@ -442,6 +554,14 @@ def code_hash() -> str:
     folders = [Path(module.__path__[0]) for module in (beam_sdg, transforms, sandbox, prompts)]
     files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
     return digest(__version__, *(path.read_text() for path in files))
+
+
+def _why_not_sent(files: Iterable[str]) -> Iterator[str]:
+    """What stopped the run, by the first reject of each file that says so."""
+    for path in files:
+        if path.rpartition("/")[2].startswith("rejects-"):
+            rejects = zip(column_values(path, "reason"), column_values(path, "detail"), strict=True)
+            yield from itertools.islice((why for r, why in rejects if r == NOT_SENT), 1)
 
 
 def _reasons(paths: Iterable[str]) -> Iterable[str]:

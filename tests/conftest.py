@@ -12,6 +12,7 @@ A test that needs something a machine may lack asks for it by fixture and is ski
     docker     a Docker engine, which root may have to start, and what makes the sandbox's image
 """
 
+import contextlib
 import dataclasses
 import fcntl
 import importlib.util
@@ -264,8 +265,8 @@ def settings(served_model, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vllm]:
 Serve = Callable[..., str]
 
 
-@pytest.fixture
-def stub() -> Iterator[Serve]:
+@contextlib.contextmanager
+def rehearsed_servers() -> Iterator[Serve]:
     """Start rehearsed servers, each in a process of its own: settings in, URL out."""
     servers: list[subprocess.Popen[str]] = []
 
@@ -283,6 +284,13 @@ def stub() -> Iterator[Serve]:
         server.wait()
         assert server.stdout is not None
         server.stdout.close()
+
+
+@pytest.fixture
+def stub() -> Iterator[Serve]:
+    """See `rehearsed_servers`."""
+    with rehearsed_servers() as serve:
+        yield serve
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -1,6 +1,7 @@
 """Runs: phases, fingerprints, conservation, publication, and a runner that pickles everything."""
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,94 @@ def test_an_unfinished_stage_is_run_again(tmp_path):
     published.unlink()
     made.execute()
     assert published.exists()
+
+
+@dataclasses.dataclass(eq=False)
+class Count(beam.PTransform):
+    """Keeps all rows, a shard at a time, and notes each in a file; stops at the text in `until`."""
+
+    row_by_row = True
+
+    notes: Path
+    until: str = ""
+
+    def expand(self, problems: beam.PCollection) -> Outcome:
+        return problems | beam.Map(counted, self.notes, self.until) | SplitRejects()
+
+
+def counted(record: Problem, notes: Path, until: str) -> Problem:
+    if record.text == until:
+        raise ValueError(until)
+    with notes.open("a") as file:
+        file.write(f"{record.text}\n")
+    return record
+
+
+def test_shards_that_a_stopped_run_has_finished_are_not_made_again(tmp_path):
+    """Only those after them are, and what was made of the one it stopped in is gone."""
+    notes = tmp_path / "notes"
+
+    def counting(until: str = "") -> Run:
+        stage = Stage("count", Count(notes, until), Problem, {}, ("numbers",))
+        return run(tmp_path, [stages(count=40)[0], stage], num_shards=4)
+
+    with pytest.raises(RunError):
+        counting(until=last_of_third(counting())).execute()
+    assert not list(tmp_path.glob("tmp/*"))
+    assert not list(tmp_path.glob("stages/count/*/rows-00002-*"))
+    again = counting()
+    assert again.execute()[-1].rows == 40
+    noted = notes.read_text().splitlines()
+    assert set(noted) == {f"text {n}" for n in range(40)}
+    first, second = (texts_in(again, shard) for shard in (0, 1))
+    assert first and second
+    assert [noted.count(text) for text in first + second] == [1] * len(first + second)
+
+
+def texts_in(made: Run, shard: int) -> list[str]:
+    return [row.text for row in read_shard(made.shards_of("numbers", "rows")[shard], Problem)]
+
+
+def last_of_third(made: Run) -> str:
+    made.execute(only=["numbers"])
+    return texts_in(made, 2)[-1]
+
+
+def test_what_could_not_be_published_is_made_anew(tmp_path):
+    """A stage that lost a row, or was refused, is not taken for finished the next time."""
+    with pytest.raises(RowsLost):
+        run(tmp_path, stages(lost="7")).execute()
+    assert run(tmp_path, stages()).execute()[-1].rows == 9
+
+
+def test_what_another_process_could_not_publish_is_not_published(tmp_path, monkeypatch):
+    """Where it has lost its marks since this process saw them."""
+    monkeypatch.setattr(Run, "_run_phase", lambda *_: None)
+    with pytest.raises(RunError, match="another process of this run could not publish numbers"):
+        run(tmp_path, stages()).execute()
+
+
+def test_rows_that_were_made_from_others_that_are_gone_are_made_again(tmp_path):
+    """With the folder of a stage that a message said to delete, also what followed from it."""
+    made = run(tmp_path, stages())
+    made.execute()
+    [before] = tmp_path.glob("stages/edit/*/stage.json")
+    was = before.stat().st_ino
+    shutil.rmtree(next(tmp_path.glob("stages/numbers/*")))
+    made.execute()
+    assert before.stat().st_ino != was
+    assert texts(made, "edit") == [f"text {n}!" for n in range(10) if n != 3]
+
+
+def test_a_killed_attempt_leaves_nothing_that_is_taken_for_rows(tmp_path):
+    """Files that were moved before their mark was set are replaced, shards without rows too."""
+    made = run(tmp_path, stages(count=1), num_shards=8)
+    folder = Path(made.shards_of("edit", "rejects")[0]).parent
+    folder.mkdir(parents=True)
+    for path in (*made.shards_of("edit", "rejects"), *made.shards_of("edit", "rows")):
+        Path(path).write_bytes(b"of a killed run")
+    assert made.execute()[-1].rejects == {}
+    assert texts(made, "edit") == ["text 0!"]
 
 
 @dataclasses.dataclass(eq=False)
