@@ -12,6 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_sdg.models import ModelSettings
 from beam_sdg.recipes.recipe import Context
+from beam_sdg.claims import SharedClaims
 from beam_sdg.runs import Run, Stage, chains
 from beam_sdg.shards import read_shard
 from transforms.ask import Ask
@@ -251,7 +252,7 @@ def test_an_unfinished_stage_is_run_again(tmp_path):
 class Count(beam.PTransform):
     """Keeps all rows, a shard at a time, and notes each in a file; stops at the text in `until`."""
 
-    row_by_row = True
+    shard_by_shard = True
 
     notes: Path
     until: str = ""
@@ -309,7 +310,7 @@ def test_what_another_process_could_not_publish_is_not_published(tmp_path, monke
     """Where it has lost its marks since this process saw them."""
     monkeypatch.setattr(Run, "_run_phase", lambda *_: None)
     with pytest.raises(RunError, match="another process of this run could not publish numbers"):
-        run(tmp_path, stages()).execute()
+        dataclasses.replace(run(tmp_path, stages()), claims=SharedClaims(1, 1)).execute()
 
 
 def test_rows_that_were_made_from_others_that_are_gone_are_made_again(tmp_path):
