@@ -10,9 +10,9 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_sdg.claims import SharedClaims
 from beam_sdg.models import ModelSettings
 from beam_sdg.recipes.recipe import Context
-from beam_sdg.claims import SharedClaims
 from beam_sdg.runs import Run, Stage, chains
 from beam_sdg.shards import read_shard
 from transforms.ask import Ask
