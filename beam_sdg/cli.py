@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import rich.console
 
+from beam_sdg.folders import WORK
 from beam_sdg.holdings import holdings, print_holdings, store_of
-from beam_sdg.launch import WORK, launch
+from beam_sdg.launch import launch
 from beam_sdg.model_check import check_model, print_findings
 from beam_sdg.models import ModelSettings
 from beam_sdg.options import Parser, parse_flags

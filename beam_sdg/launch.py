@@ -2,10 +2,7 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import json
-import os
-import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -14,13 +11,12 @@ import rich.console
 import prompts
 from beam_sdg.claims import Attempt, SharedClaims
 from beam_sdg.columns import columns_of
+from beam_sdg.folders import WORK, locked, require_ours, require_reachable
 from beam_sdg.hub import check_push, push
 from beam_sdg.models import ModelSettings
 from beam_sdg.options import Invocation, RunSettings
 from beam_sdg.panel import Panel
 from beam_sdg.publish import (
-    ASIDE,
-    MANIFEST,
     Asked,
     RunManifest,
     data_schema,
@@ -41,12 +37,9 @@ from transforms.engines.stops import stops_of
 from transforms.engines.store import AnswerStore
 from transforms.engines.vllm import Vllm
 from transforms.errors import RunError, Stopped, UsageError
-from transforms.files import exists, is_remote, relative, remove, write_object
+from transforms.files import is_remote, relative, remove
 from transforms.seeding import digest
 from transforms.tir.cells import require
-
-WORK = ".work"  # in the output: the work folder, unless --work_dir names another
-_TRIES = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +65,8 @@ class Launch:
         settings, recipe = invocation.run, invocation.recipe
         output = settings.output.rstrip("/")
         work_dir = (settings.work_dir or f"{output}/{WORK}").rstrip("/")
-        _require_reachable(output, work_dir)
-        _require_ours(output)
+        require_reachable(output, work_dir)
+        require_ours(output)
         if settings.push_to_hub and is_remote(output):
             raise UsageError(
                 f"--push_to_hub uploads files of this machine; {output} is none: leave it out, and "
@@ -152,7 +145,7 @@ class Launch:
             together = " ".join((self.fingerprint, str(claims.of), *self.only))
         with contextlib.ExitStack() as stack:
             for folder in dict.fromkeys((self.run.work_dir, f"{self.output}/{WORK}")):
-                stack.enter_context(_locked(folder, together))
+                stack.enter_context(locked(folder, together))
             yield
 
     def execute(
@@ -359,55 +352,6 @@ def _push(invocation: Invocation, output: str, console: rich.console.Console) ->
         console.print(f"pushed to {url}")
 
 
-@contextlib.contextmanager
-def _locked(folder: str, together: str) -> Iterator[None]:
-    """Hold a folder alone, or with all who say the same word for what they do together."""
-    try:
-        if is_remote(folder):
-            write_object(f"{folder}/lock", b"")  # what marks the folder as ours
-            lock = None
-        else:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            lock = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
-    if lock is None:
-        yield
-        return
-    try:
-        if together and not _joined(lock, together.encode()):
-            raise UsageError(
-                f"{folder} is used by a run with other flags or without --shard; wait for it or "
-                "stop it, and give all processes the same flags"
-            )
-        if not together and not _got(lock, fcntl.LOCK_EX):
-            raise UsageError(f"another run is using {folder}; wait for it or stop it")
-        yield
-    finally:
-        os.close(lock)
-
-
-def _got(lock: int, how: int) -> bool:
-    try:
-        fcntl.flock(lock, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _joined(lock: int, word: bytes) -> bool:
-    """Share a lock with those who wrote the same into it; whoever is alone writes."""
-    for _ in range(_TRIES):
-        if _got(lock, fcntl.LOCK_EX):
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, word, 0)
-        if _got(lock, fcntl.LOCK_SH) and os.pread(lock, len(word) + 1, 0) == word:
-            return True
-        fcntl.flock(lock, fcntl.LOCK_UN)
-        time.sleep(0.1)  # one of several may just be writing
-    return False
-
-
 def _require_divisible(run: Run, restart: bool) -> None:
     claims = run.claims
     if not isinstance(claims, SharedClaims):
@@ -435,37 +379,6 @@ def _require_replaceable(finished: RunManifest | None, prepared: Launch) -> None
             f"{invocation.run.output} holds a finished dataset of {of}; pass another --output, or "
             "--replace to put the new one in its place (answers that still hold are used again)"
         )
-
-
-def _require_reachable(*folders: str) -> None:
-    """Refuse a folder of an object store that cannot be asked.
-
-    Raises:
-        UsageError: its filesystem is not there, or refuses.
-    """
-    for folder in filter(is_remote, folders):
-        if any(mark in folder for mark in "*?["):
-            raise UsageError(
-                f"{folder}: a folder of an object store has none of *, ? and [; rename it"
-            )
-        try:
-            exists(folder)
-        except OSError as error:
-            raise UsageError(
-                f"cannot look into {folder}: {error.strerror}; check path and credentials"
-            ) from error
-
-
-def _require_ours(output: str) -> None:
-    if not is_remote(output) and Path(output).exists() and not Path(output).is_dir():
-        raise UsageError(f"--output {output} is a file; name a folder")
-    ours = any(exists(f"{output}/{name}") for name in (MANIFEST, WORK, ASIDE))
-    if not ours and (exists(output) if is_remote(output) else _has_files(Path(output))):
-        raise UsageError(f"--output {output} holds other files; name a new or empty folder")
-
-
-def _has_files(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
 
 
 def _require_prompts(folder: str, own: tuple[str, ...]) -> None:

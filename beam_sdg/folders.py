@@ -1,0 +1,104 @@
+"""The folders of a run: looked at before anything is asked, and held while it works."""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from beam_sdg.publish import ASIDE, MANIFEST
+from transforms.errors import UsageError
+from transforms.files import exists, is_remote, write_object
+
+WORK = ".work"  # in the output: the work folder, unless --work_dir names another
+_TRIES = 20
+
+
+def require_reachable(*folders: str) -> None:
+    """Refuse a folder of an object store that cannot be asked.
+
+    Raises:
+        UsageError: its filesystem is not there, or refuses.
+    """
+    for folder in filter(is_remote, folders):
+        if any(mark in folder for mark in "*?["):
+            raise UsageError(
+                f"{folder}: a folder of an object store has none of *, ? and [; rename it"
+            )
+        try:
+            exists(folder)
+        except OSError as error:
+            raise UsageError(
+                f"cannot look into {folder}: {error.strerror}; check path and credentials"
+            ) from error
+
+
+def require_ours(output: str) -> None:
+    """Refuse an output that holds what is not ours.
+
+    Raises:
+        UsageError: it is a file, or a folder with other files.
+    """
+    if not is_remote(output) and Path(output).exists() and not Path(output).is_dir():
+        raise UsageError(f"--output {output} is a file; name a folder")
+    ours = any(exists(f"{output}/{name}") for name in (MANIFEST, WORK, ASIDE))
+    if not ours and (exists(output) if is_remote(output) else _has_files(Path(output))):
+        raise UsageError(f"--output {output} holds other files; name a new or empty folder")
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+@contextlib.contextmanager
+def locked(folder: str, together: str) -> Iterator[None]:
+    """Hold a folder alone, or with all who say the same word for what they do together.
+
+    Raises:
+        UsageError: another run holds it, or it cannot be written.
+    """
+    try:
+        if is_remote(folder):
+            write_object(f"{folder}/lock", b"")  # what marks the folder as ours
+            lock = None
+        else:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            lock = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
+    if lock is None:
+        yield
+        return
+    try:
+        if together and not _joined(lock, together.encode()):
+            raise UsageError(
+                f"{folder} is used by a run with other flags or without --shard; wait for it or "
+                "stop it, and give all processes the same flags"
+            )
+        if not together and not _got(lock, fcntl.LOCK_EX):
+            raise UsageError(f"another run is using {folder}; wait for it or stop it")
+        yield
+    finally:
+        os.close(lock)
+
+
+def _got(lock: int, how: int) -> bool:
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _joined(lock: int, word: bytes) -> bool:
+    """Share a lock with those who wrote the same into it; whoever is alone writes."""
+    for _ in range(_TRIES):
+        if _got(lock, fcntl.LOCK_EX):
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, word, 0)
+        if _got(lock, fcntl.LOCK_SH) and os.pread(lock, len(word) + 1, 0) == word:
+            return True
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        time.sleep(0.1)  # one of several may just be writing
+    return False
