@@ -34,7 +34,7 @@ class TakenOver(Exception):
 class Attempt:
     """One process's work on a unit: here that of a run which is alone."""
 
-    name = "alone"
+    name = f"alone-{secrets.token_hex(4)}"
 
     def confirm(self) -> None:
         """To be called before what was made is put where others see it.

@@ -11,6 +11,7 @@ import rich.console
 import prompts
 from beam_sdg.claims import Attempt, SharedClaims
 from beam_sdg.columns import columns_of
+from beam_sdg.commands import remember
 from beam_sdg.folders import WORK, locked, require_ours, require_reachable
 from beam_sdg.hub import check_push, push
 from beam_sdg.models import ModelSettings
@@ -27,19 +28,20 @@ from beam_sdg.publish import (
 )
 from beam_sdg.recipes.recipe import Context, is_named, stages_of
 from beam_sdg.report import Figures, gather, print_report, write_report
-from beam_sdg.retry import remember
 from beam_sdg.runs import Run, Stage, StageManifest, code_hash
 from beam_sdg.serving import served
 from beam_sdg.stopping import check_limits, stoppable, stops_for
 from transforms.engines.endpoint import Endpoint
 from transforms.engines.rehearsal import Rehearsal
-from transforms.engines.stops import stops_of
+from transforms.engines.stops import Stops, stops_of
 from transforms.engines.store import AnswerStore
 from transforms.engines.vllm import Vllm
 from transforms.errors import RunError, Stopped, UsageError
 from transforms.files import is_remote, relative, remove
 from transforms.seeding import digest
 from transforms.tir.cells import require
+
+_HOPELESS = 10  # waves without a row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +103,10 @@ class Launch:
             invocation.models.require_a_model()
         known = [stage.name for stage in run.stages]
         only = tuple(name for asked in settings.stages for name in meant(asked, known))
+        if only and settings.accepted is not None:
+            raise UsageError("--accepted counts rows that passed all stages; drop it, or --stages")
         prepared = cls(invocation, context, run, output, only)
-        check_limits(invocation.stops, prepared.models, run.asks_here and run.claims.takes_all)
+        check_limits(invocation.stops, prepared.models, run.asks_here, run.claims.takes_all)
         return prepared
 
     @property
@@ -120,6 +124,7 @@ class Launch:
             finished is not None
             and finished.fingerprint == self.fingerprint
             and not finished.stopped
+            and not any(stage.partial for stage in finished.stages)
             and not self.invocation.run.restart
             and _more_records(self, finished.stages) is None
         )
@@ -166,13 +171,18 @@ class Launch:
             python = stage.ask and stage.ask.python
             if python and not self.run.is_published(stage.name):
                 require(python.sandbox, rehearsed=isinstance(stage.engine, Rehearsal))
-        settings, store = self.invocation.stops, self.context.store
-        stops = stops_for(settings, store, self.models)
-        with (
-            stoppable(stops, settings, tell=not self.run.asks_here),
-            Panel(progress, self.models).shown() as panel,
-        ):
+        if self.invocation.run.restart:
+            self.run.forget(only)
+        with Panel(progress, self.models).shown() as panel:
             return self.run.execute(panel, only)
+
+    @contextlib.contextmanager
+    def stoppable(self) -> Iterator[Stops]:
+        """While its stages run, or those of a larger run that keeps answers in the same store."""
+        settings = self.invocation.stops
+        stops = stops_for(settings, self.context.store, self.models)
+        with stoppable(stops, settings, tell=not self.run.asks_here):
+            yield stops
 
     def publish(self, stages: list[StageManifest], attempt: Attempt) -> Figures:
         """Put the dataset of these stages into the output, with its card and reports."""
@@ -182,7 +192,9 @@ class Launch:
         figures = gather(manifest, self.output)
         write_report(figures, self.output)
         write_manifest(figures.manifest, self.output)
-        remove(f"{self.run.work_dir}/tmp")  # of killed processes
+        remember(self.invocation.arguments, self.run.work_dir, self.fingerprint)
+        if not is_remote(self.run.work_dir):  # which may be another run's too
+            remove(f"{self.run.work_dir}/tmp")  # of killed processes
         return figures
 
     def manifest(self, stages: list[StageManifest]) -> RunManifest:
@@ -206,8 +218,15 @@ class Launch:
             asks={stage.name: self._asked(stage) for stage in self.run.stages if stage.ask},
             summary=self.invocation.recipe.summary,
             citation=self.invocation.recipe.citation,
-            stopped=stops_of(self.context.store).why if stages[-1].partial else "",
+            stopped=self._stopped(stages),
         )
+
+    def _stopped(self, stages: Sequence[StageManifest]) -> str:
+        """What ended the run before its end; "" where it came there."""
+        why = stops_of(self.context.store).why
+        if any(stage.partial for stage in stages):
+            return why or "an earlier stop"
+        return why if _more_records(self, stages) is not None else ""
 
     def _asked(self, stage: Stage) -> Asked:
         assert stage.ask is not None
@@ -247,15 +266,21 @@ def launch(
         _require_replaceable(finished, prepared)
         with prepared.held():
             _require_replaceable(read_manifest(output), prepared)  # of a run that was faster
-            remember(invocation, prepared.run.work_dir)
-            if settings.restart:
-                prepared.run.forget()
-            prepared, stages = _accepting(prepared, progress)
+            with prepared.stoppable() as stops:
+                prepared, stages = _accepting(prepared, progress, stops)
+            is_partial = any(stage.partial for stage in stages)
             if len(stages) < len(prepared.run.stages):
-                done = [stage.stage for stage in stages]
+                done = [stage.stage for stage in stages if not stage.partial]
                 left = [stage.name for stage in prepared.run.stages if stage.name not in done]
                 console.print(f"left to run before there is a dataset: {', '.join(left)}")
+                if is_partial:
+                    raise Stopped(f"stopped by {stops.why}; the same command goes on")
                 return
+            if is_partial and finished is not None and not _is_of(finished, prepared):
+                raise Stopped(
+                    f"{output} keeps the dataset that was there; the run that is to replace it was "
+                    f"stopped by {stops.why}, and the same command goes on"
+                )
             prepared.run.claims.work_through(
                 {f"{output}/{WORK}/{prepared.fingerprint}": stages},
                 lambda _: prepared.is_complete,
@@ -284,8 +309,13 @@ def _manifest_in(output: str) -> RunManifest:
     return manifest
 
 
+def _is_of(finished: RunManifest, prepared: Launch) -> bool:
+    """Whether a dataset, or a part of it, is what the run makes."""
+    return finished.fingerprint == prepared.fingerprint or bool(finished.stopped)
+
+
 def _accepting(
-    prepared: Launch, progress: rich.console.Console
+    prepared: Launch, progress: rich.console.Console, stops: Stops
 ) -> tuple[Launch, list[StageManifest]]:
     """Run the stages, for more records each time until `--accepted` rows have passed all of them.
 
@@ -293,19 +323,19 @@ def _accepting(
     it finds in the store. It ends early where there are no more records, or the run was stopped.
     """
     stages = prepared.execute(progress, prepared.only)
-    while (records := _more_records(prepared, stages)) is not None:
+    while (records := _more_records(prepared, stages)) is not None and not stops.why:
         wanted = prepared.invocation.run.accepted
         progress.print(f"{stages[-1].rows:,} of {wanted:,} rows; going on to {records:,} records")
         prepared = Launch.prepared(prepared.invocation.of_records(records))
-        stages = prepared.execute(progress, prepared.only)
+        stages = prepared.execute(progress)
     return prepared, stages
 
 
 def _more_records(prepared: Launch, stages: Sequence[StageManifest]) -> int | None:
     """How many records to go on to for enough accepted rows; None where this is the end.
 
-    Whole waves of as many records as the command line names, the fewest that the share of rows
-    accepted so far calls for.
+    One more wave, of as many records as the command line names: so where it ends does not depend on
+    where an earlier run has ended.
     """
     wanted, at = prepared.invocation.run.accepted, prepared.invocation.config.num_records
     if wanted is None or len(stages) < len(prepared.run.stages) or stages[-1].partial:
@@ -315,11 +345,9 @@ def _more_records(prepared: Launch, stages: Sequence[StageManifest]) -> int | No
     drawn = drawn or [made for stage, made in every if not stage.inputs]
     there = sum(made.rows + made.not_sampled for made in drawn)
     most = min(there, prepared.invocation.config.most_records or there)
-    rows = stages[-1].rows
-    if rows >= wanted or at >= most or not rows:
-        return None
-    wave = prepared.invocation.wave or at
-    return int(min(at + max(1, (wanted - rows) * at // (rows * wave)) * wave, most))
+    rows, wave = stages[-1].rows, prepared.invocation.wave or at
+    is_hopeless = not rows and at >= _HOPELESS * wave
+    return None if rows >= wanted or at >= most or is_hopeless else min(at + wave, most)
 
 
 def _grown_to(finished: RunManifest, prepared: Launch) -> Launch:

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
+from urllib.parse import unquote
 
 import pydantic
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
@@ -56,7 +57,7 @@ class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     retry: tuple[str, ...] = pydantic.Field(
         (),
         description="stages whose rejects are asked for once more, with changed sampling if "
-        "wanted: STAGE or STAGE:NAME=VALUE, separated by commas",
+        "wanted: STAGE or STAGE:NAME=VALUE, separated by commas (one in a value is %2C)",
     )
     push_to_hub: str = pydantic.Field(
         "", description="ORG/NAME of a dataset on the Hugging Face hub that gets the result"
@@ -77,7 +78,7 @@ class RunSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
             parts = (change.partition("=") for change in changes)
             found.setdefault(stage, []).append(
                 {
-                    name: _plain(f"--retry {retry}", _annotation(name), value)
+                    name: _plain(f"--retry {retry}", _annotation(name), unquote(value))
                     for name, _, value in parts
                 }
             )

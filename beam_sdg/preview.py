@@ -25,7 +25,7 @@ from beam_sdg.shards import column_values
 from beam_sdg.stopping import StopSettings
 from beam_sdg.trace import SHOWN_CHARACTERS, print_way, samples_of, way_of
 from transforms.engines.store import AnswerStore
-from transforms.errors import UsageError
+from transforms.errors import Stopped, UsageError
 from transforms.files import relative
 
 PREVIEWED_ROWS = 10
@@ -45,7 +45,7 @@ def preview(
     small = _of_rows(invocation, PREVIEWED_ROWS)
     launch = Launch.prepared(small)
     work_dir = launch.run.work_dir
-    with launch.held():
+    with launch.held(), launch.stoppable():
         manifest = launch.manifest(launch.execute(progress)).model_copy(
             update={"store": relative(launch.context.store, work_dir)}
         )
@@ -63,6 +63,8 @@ def preview(
     shown = launch.output if not invocation.run.work_dir else work_dir
     again = " The full run will not ask again for these answers." if launch.models else ""
     console.print(f"{len(ids)} rows; the whole of one: beam-sdg show {shown} ID.{again}")
+    if manifest.stopped:
+        raise Stopped(f"the preview was {manifest.why_partial}, and the same command goes on")
 
 
 def dry_run(invocation: Invocation, console: rich.console.Console) -> None:

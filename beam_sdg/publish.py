@@ -104,6 +104,8 @@ class RunManifest(pydantic.BaseModel, frozen=True):
     @property
     def why_partial(self) -> str:
         """What ended the run before its end, and what that left out."""
+        if not self.not_sent:
+            return f"stopped by {self.stopped}; more rows were wanted"
         return f"stopped by {self.stopped}; {self.not_sent:,} samples were not sent"
 
     def model_of(self, stage: str) -> str:

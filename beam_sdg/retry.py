@@ -1,29 +1,18 @@
-"""Commands run again: what a run was started by is kept beside its answers."""
+"""A dataset made again, with one more try at what one of its stages has rejected."""
 
-import json
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
+from beam_sdg.commands import recalled
+from beam_sdg.launch import Launch
 from beam_sdg.options import Invocation, Parser, parse_flags
 from beam_sdg.publish import RunManifest
 from beam_sdg.recipes import recipe_of
 from transforms.errors import UsageError
-from transforms.files import is_remote, joined, read_file, remove, write_object
-
-_COMMAND = "command.json"
-
-
-def remember(invocation: Invocation, work_dir: str) -> None:
-    """Keep what a run was started by, for the user alone: flags may hold keys."""
-    command = {"arguments": invocation.arguments, "folder": str(Path.cwd())}
-    path, content = f"{work_dir}/{_COMMAND}", json.dumps(command).encode()
-    if is_remote(path):
-        write_object(path, content)
-        return
-    remove(path)
-    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(content)
+from transforms.files import is_remote, joined
 
 
 def retried(manifest: RunManifest, output: str, arguments: Sequence[str]) -> Invocation:
@@ -32,7 +21,8 @@ def retried(manifest: RunManifest, output: str, arguments: Sequence[str]) -> Inv
     Changes to the folder where that run was started, since its flags may name files.
 
     Raises:
-        UsageError: a flag is wrong, the stage has no rejects of its model, or the command is gone.
+        UsageError: a flag is wrong, the stage has no rejects of its model, the command is gone, or
+            it would make something else by now.
     """
     parser = Parser(
         prog="beam-sdg retry DIR",
@@ -49,21 +39,47 @@ def retried(manifest: RunManifest, output: str, arguments: Sequence[str]) -> Inv
     )
     given = parser.parse_args(arguments)
     _require_rejects(manifest, given.stage)
-    path = f"{joined(output, manifest.store).rpartition('/')[0]}/{_COMMAND}"
+    work_dir = _absolute(joined(output, manifest.store).rpartition("/")[0])
+    to = _absolute(output)
+    by_hand = f"run its command again with --replace --retry {given.stage}"
     try:
-        command = json.loads(read_file(path))
-        recipe, *flags = command["arguments"]
-        folder = output if is_remote(output) else Path(output).resolve()
-        os.chdir(command["folder"])
+        typed, folder = recalled(work_dir, manifest.fingerprint)
+        os.chdir(folder)
     except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"{work_dir} does not say how {output} was made; {by_hand}") from error
+    before = _as_made(typed, manifest, to, work_dir)
+    if Launch.prepared(before).fingerprint != manifest.fingerprint:
         raise UsageError(
-            f"{path} does not say how {output} was made; run its command again with "
-            f"--replace --retry {given.stage}"
-        ) from error
-    before = parse_flags(recipe_of(recipe), flags, f"beam-sdg {recipe}").run.retry
-    retry = ",".join([*before, ":".join([given.stage, *given.set])])
-    flags += [f"--output={folder}", "--replace", f"--retry={retry}"]
-    return parse_flags(recipe_of(recipe), flags, f"beam-sdg {recipe}").by([recipe, *flags])
+            f"the command of {output} would make something else by now: its inputs or this program "
+            f"have changed; {by_hand}"
+        )
+    changes = [quote(change, safe="=[]{}\"' ") for change in given.set]
+    retry = ",".join([*before.run.retry, ":".join([given.stage, *changes])])
+    return _as_made([*typed, f"--retry={retry}"], manifest, to, work_dir)
+
+
+def _as_made(typed: Sequence[str], manifest: RunManifest, output: str, work_dir: str) -> Invocation:
+    """The run of a command line as it ended: all of it, in one process, in its output."""
+    recipe, *flags = typed
+    invocation = parse_flags(recipe_of(recipe), flags, f"beam-sdg {recipe}").by(typed)
+    records = manifest.settings.get("num_records")
+    if isinstance(records, int):
+        invocation = invocation.of_records(records)
+    changes = {
+        "output": output,
+        "work_dir": work_dir,
+        "replace": True,
+        "restart": False,
+        "stages": (),
+        "shard": "",
+        "accepted": None,
+    }
+    run = invocation.run.model_copy(update=changes)
+    return dataclasses.replace(invocation, run=run)
+
+
+def _absolute(folder: str) -> str:
+    return folder if is_remote(folder) else str(Path(folder).resolve())
 
 
 def _require_rejects(manifest: RunManifest, stage: str) -> None:

@@ -61,7 +61,7 @@ from transforms.errors import (
     explained,
     without_step,
 )
-from transforms.files import remove
+from transforms.files import is_remote, remove
 from transforms.grouping import spilling
 from transforms.outcome import Outcome, SourceOutcome
 from transforms.records import Reject
@@ -191,8 +191,12 @@ class Run:
         """
         watcher = watcher or Watcher()
         done: dict[str, StageManifest] = {}
+        made: set[str] = set()
+        if self.claims.takes_all and not is_remote(self.work_dir):
+            remove(f"{self.work_dir}/tmp")  # of killed processes
         for phase in self.phases():
-            missing = self._missing(phase, only, done)
+            missing = self._missing(phase, only, done, made)
+            made.update(stage.name for stage in missing)
             if missing:
                 rows_in = [done[name].rows for name in missing[0].inputs if name in done]
                 is_known = self.claims.takes_all and len(rows_in) == 1
@@ -212,15 +216,19 @@ class Run:
         return list(done.values())
 
     def _missing(
-        self, phase: Sequence[Stage], only: Collection[str], done: Collection[str]
+        self,
+        phase: Sequence[Stage],
+        only: Collection[str],
+        done: Collection[str],
+        made: Collection[str],
     ) -> list[Stage]:
-        """The stages of a phase to run: not published, or following one that is not."""
+        """The stages of a phase to run: not published, or following one that is `made` now."""
         missing: list[Stage] = []
         # From the last on: what another process publishes meanwhile is published in order.
         published = [stage for stage in reversed(phase) if self.is_published(stage.name)]
         for stage in phase:
             running = [before.name for before in missing]
-            follows = any(name in running for name in stage.inputs)
+            follows = any(name in running or name in made for name in stage.inputs)
             if (only and stage.name not in only) or (stage in published and not follows):
                 continue
             for name in stage.inputs:
@@ -288,16 +296,17 @@ class Run:
         with FileSystems.open(f"{self._folder(stage)}/stage.json") as file:
             return StageManifest.model_validate_json(file.read())
 
-    def forget(self) -> None:
-        """Run every stage anew: what is published of them is deleted, answers are not."""
+    def forget(self, only: Collection[str] = ()) -> None:
+        """Delete what has been made of the stages, or of those in `only`; answers are kept."""
         for stage in self.stages:
-            remove(self._folder(stage.name))
+            if not only or stage.name in only:
+                remove(self._folder(stage.name))
 
     def _run_phase(
         self, stages: Sequence[Stage], done: Mapping[str, StageManifest], watcher: Watcher
     ) -> None:
         for stage in stages:
-            if self.is_published(stage.name):  # from rows that are gone
+            if self.claims.takes_all and self.is_published(stage.name):  # from rows that are gone
                 self._take_back(stage)
         inputs = {name for stage in stages for name in stage.inputs}
         follows_partial = any(done[name].partial for name in inputs if name in done)
@@ -319,9 +328,12 @@ class Run:
 
     def _take_back(self, stage: Stage) -> None:
         """Let a stage be made anew."""
-        marks = [self._mark(stage, shard) for shard in range(self.num_shards)]
-        for path in (f"{self._folder(stage.name)}/stage.json", *marks):
-            remove(path)
+        remove(f"{self._folder(stage.name)}/stage.json")
+        self._unmark(stage, range(self.num_shards))
+
+    def _unmark(self, stage: Stage, shards: Iterable[int]) -> None:
+        for shard in shards:
+            remove(self._mark(stage, shard))
 
     def _run_slice(
         self,
@@ -349,6 +361,8 @@ class Run:
             if why and not self.claims.takes_all:
                 raise Stopped(f"stopped by {why}; the other processes of this run go on")
             attempt.confirm()
+            for stage in stages:
+                self._unmark(stage, shards)
             for stage, files in zip(stages, made, strict=True):
                 self._keep(stage, files)
                 if not why and not follows_partial:
@@ -510,7 +524,8 @@ def _emptied(folder: str) -> Iterator[str]:
         remove(folder)
         yield folder
     finally:
-        remove(folder)
+        with contextlib.suppress(OSError):  # a thread of the runner's may still write there
+            remove(folder)
 
 
 def chains(stages: Sequence[Stage]) -> list[list[Stage]]:

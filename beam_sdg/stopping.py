@@ -6,12 +6,14 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from types import FrameType
 
 import pydantic
 
 from beam_sdg.models import ModelSettings
+from transforms.engines.engine import estimated_tokens
 from transforms.engines.progress import is_asking
 from transforms.engines.stops import Limits, Price, Spent, Stops, begin
 from transforms.engines.store import AnswerStore
@@ -68,17 +70,22 @@ class StopSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
 
 
 def check_limits(
-    settings: StopSettings, models: Mapping[str, ModelSettings], asks_here: bool
+    settings: StopSettings, models: Mapping[str, ModelSettings], asks_here: bool, is_alone: bool
 ) -> None:
     """Refuse a limit that could not be kept.
 
     Raises:
-        UsageError: one on cost, and a stage without prices; or one that workers must count.
+        UsageError: one on cost, and a stage without prices; or one that several must count.
     """
     if not asks_here and (limits := settings.of_one_process):
         raise UsageError(
             f"--{limits[0]} is counted in the process that sends requests, and here those are "
             "workers; leave it out, or set a --deadline"
+        )
+    if not is_alone and (limits := settings.of_one_process):
+        raise UsageError(
+            f"--{limits[0]} is counted in one process, and --shard has several; leave it out, or "
+            "set a --deadline"
         )
     for stage, of_stage in models.items():
         priced = of_stage.price_in is not None and of_stage.price_out is not None
@@ -98,7 +105,7 @@ def stops_for(settings: StopSettings, store: str, models: Mapping[str, ModelSett
     limits = Limits(settings.max_tokens_total, settings.max_cost, settings.max_failures, prices)
     is_counted = settings.max_tokens_total is not None or settings.max_cost is not None
     spent = _spent(store, prices) if is_counted else Spent()
-    return begin(Stops(store, limits, spent), store)
+    return begin(Stops(store, limits, spent))
 
 
 def _spent(store: str, prices: Mapping[str, Price]) -> Spent:
@@ -108,8 +115,20 @@ def _spent(store: str, prices: Mapping[str, Price]) -> Spent:
             reply = line.get("reply")
             if isinstance(reply, dict):
                 used = int(reply.get("prompt_tokens", 0)), int(reply.get("completion_tokens", 0))
+                if not any(used):  # the server does not say
+                    answer = f"{reply.get('text', '')}{reply.get('reasoning', '')}"
+                    used = estimated_tokens(str(line.get("sent", ""))), estimated_tokens(answer)
                 total.add(Spent(sum(used), price.of(*used)))
     return total
+
+
+def _tell(stops: Stops) -> None:
+    """Try until it is told: without it, workers elsewhere go on."""
+    while True:
+        try:
+            return stops.tell()
+        except OSError:
+            time.sleep(1)
 
 
 @contextlib.contextmanager
@@ -122,8 +141,8 @@ def stoppable(stops: Stops, settings: StopSettings, tell: bool) -> Iterator[None
 
     def stop(why: str) -> None:
         stops.stop(why)
-        if tell:
-            stops.tell()
+        if tell:  # not here: a handler of signals interrupts whatever is under way
+            threading.Thread(target=_tell, args=[stops], name="stop").start()
 
     def signalled(number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name

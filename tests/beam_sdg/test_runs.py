@@ -18,7 +18,7 @@ from beam_sdg.shards import read_shard
 from transforms.ask import Ask
 from transforms.engines.rehearsal import Rehearsal
 from transforms.engines.store import AnswerStore
-from transforms.errors import EngineDown, InputError, RowsLost, RunError
+from transforms.errors import EngineDown, InputError, RowsLost, RunError, Stopped
 from transforms.grouping import Group
 from transforms.outcome import Outcome, SourceOutcome, SplitRejects
 from transforms.reading import Text
@@ -297,6 +297,55 @@ def texts_in(made: Run, shard: int) -> list[str]:
 def last_of_third(made: Run) -> str:
     made.execute(only=["numbers"])
     return texts_in(made, 2)[-1]
+
+
+@dataclasses.dataclass(eq=False)
+class Send(beam.PTransform):
+    """Keeps all rows, a shard at a time; in a stopped run those that end in 5 are not sent."""
+
+    shard_by_shard = True
+
+    stopped: bool
+
+    def expand(self, problems: beam.PCollection) -> Outcome:
+        return problems | beam.Map(sent, self.stopped) | SplitRejects()
+
+
+def sent(record: Problem, stopped: bool) -> Problem | Reject:
+    if stopped and record.text.endswith("5"):
+        return Reject("send", "not_sent", "SIGINT", record.id, "{}", "")
+    return record
+
+
+def test_a_stopped_run_leaves_nothing_that_is_taken_for_whole(tmp_path):
+    """Not even where an earlier one has left marks of finished shards."""
+
+    def sending(stopped: bool) -> Run:
+        stage = Stage("send", Send(stopped), Problem, {}, ("numbers",))
+        return run(tmp_path, [stages()[0], stage], num_shards=3)
+
+    marks = [sending(True)._mark(stage, n) for stage in sending(True).stages[1:] for n in range(3)]
+    for mark in marks:
+        Path(mark).parent.mkdir(parents=True, exist_ok=True)
+        Path(mark).touch()
+    numbers, send = sending(True).execute()
+    assert (numbers.partial, send.partial) == (False, True)
+    assert (send.rows, send.rejects) == (9, {"not_sent": 1})
+    assert sum(Path(mark).exists() for mark in marks) == 2  # of the shards without that row
+    assert not sending(False).is_published("send")
+    numbers, send = sending(False).execute()
+    assert (send.rows, send.rejects, send.partial) == (10, {}, False)
+
+
+def test_one_of_several_processes_keeps_nothing_that_was_stopped(tmp_path):
+    """The others do what it has left."""
+    stage = Stage("send", Send(True), Problem, {}, ("numbers",))
+    made = run(tmp_path, [stages()[0], stage], num_shards=3)
+    with pytest.raises(Stopped, match="stopped by SIGINT; the other processes"):
+        dataclasses.replace(made, claims=SharedClaims(1, 3)).execute()
+    stage = dataclasses.replace(stage, transform=Send(False))
+    made = run(tmp_path, [stages()[0], stage], num_shards=3)
+    assert dataclasses.replace(made, claims=SharedClaims(2, 3)).execute()[-1].rows == 10
 
 
 def test_what_could_not_be_published_is_made_anew(tmp_path):

@@ -1,6 +1,7 @@
 """Runs that end before their end: what they leave is true, and the same command goes on."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,12 +187,40 @@ def test_a_stop_between_the_stages_of_a_vote_leaves_rows_without_verdicts(tmp_pa
     assert files_of(output) == files_of(undisturbed)
 
 
+def test_a_stopped_stage_alone_is_left_to_run(tmp_path, capsys):
+    """Without a dataset the exit code says it, and the next command goes on."""
+    command = ["infinibyte", "--num_records=40", "--in_flight=2", f"--output={tmp_path / 'out'}"]
+    stages = ["--stages=problems_a,problems_b,seed,problem_candidates", "--max_tokens=300"]
+    assert main([*command, *stages, "--max_tokens_total=9000"]) == Stopped.exit_code
+    shown = capsys.readouterr()
+    assert "left to run before there is a dataset: problem_candidates, best" in shown.out
+    assert "stopped by --max_tokens_total 9000: " in shown.err
+    assert main([*command, *stages]) == 0
+    assert "left to run before there is a dataset: best_problem, " in capsys.readouterr().out
+
+
+def test_a_part_takes_the_place_of_no_whole_dataset(tmp_path, whole, capsys):
+    """It is kept until the one that replaces it is whole too."""
+    output = tmp_path / "out"
+    shutil.copytree(whole, output)
+    before = files_of(output)
+    command = ["infinibyte", "--num_records=40", f"--output={output}", "--temperature=1"]
+    assert main([*command, "--replace", "--max_tokens_total=1"]) == Stopped.exit_code
+    assert "keeps the dataset that was there" in capsys.readouterr().err
+    assert files_of(output) == before
+    assert manifest_of(output)["stopped"] == ""
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--max_cost=1"], "problem_candidates has no price; pass --price_in and --price_out"),
         (["--deadline=soon"], "write days, hours, minutes and seconds"),
         (["--max_failures=1.5"], "less than 1"),
+        (
+            ["--max_tokens_total=5", "--shard=1/2", "--num_shards=2"],
+            "--max_tokens_total is counted in one process, and --shard has several",
+        ),
         (
             ["--max_tokens_total=5", "--runner=FlinkRunner"],
             "--max_tokens_total is counted in the process that sends requests",

@@ -6,6 +6,7 @@ of many turns. Every turn is in the store before it is looked at.
 """
 
 import asyncio
+import concurrent.futures
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,7 @@ Check = Callable[[Any, Any], Fault | None]
 
 
 _REFUSALS = 20
+_CHECKS = concurrent.futures.ThreadPoolExecutor(4, "check")  # the loop's own looks up hosts
 
 
 @dataclasses.dataclass
@@ -319,7 +321,9 @@ class Conversations:
         value = self._asking.reader.read(reply.text)
         if isinstance(value, Fault) or self._asking.check is None:
             return value
-        return await asyncio.to_thread(self._asking.check, talk.record, value) or value
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(_CHECKS, self._asking.check, talk.record, value)
+        return found or value
 
     def _cut_off(self, talk: "_Talk", reply: Reply) -> str:
         tokens, most, use = reply.completion_tokens, talk.way.sampling.max_tokens, talk.tool_use

@@ -91,7 +91,7 @@ def progress_of(ask: str) -> Progress:
 
 def is_asking() -> bool:
     """Whether an engine holds a request of this process."""
-    return any(progress.in_flight for progress in _progress.values())
+    return any(progress.in_flight for progress in list(_progress.values()))
 
 
 def forget_progress() -> None:

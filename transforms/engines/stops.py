@@ -3,12 +3,14 @@
 A run that is stopped finishes what is with a model, and each sample that would take another request
 is a reject, `not_sent`. Nothing is lost by it: the same command sends those requests later.
 
-What a run may spend is reserved before a request goes out and corrected by the usage in its reply,
-so that requests in flight cannot exceed it together.
+What a run may spend is reserved before a request goes out, by an estimate, and corrected by the
+usage in its reply, so that requests in flight do not exceed it together. Where a server tells no
+usage, or does not answer in time, what was reserved counts as spent.
 """
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -16,13 +18,12 @@ from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.engines.engine import NOT_SENT, Attempted, Failure, Turn
+from transforms.engines.engine import NOT_SENT, Attempted, Failure, Reply, Turn, estimated_tokens
 from transforms.files import exists, read_file, remove
 
 Send = Callable[[Turn], Coroutine[Any, Any, Attempted]]
 
-_LOOK_EVERY_S = 1.0
-_CHARACTERS_PER_TOKEN = 3  # fewer than most texts have: what is reserved is rather too much
+_LOOK_EVERY_S = 2.0
 _FIRST_GUESS = 4096  # completion tokens of an answer without a limit, before there is one
 _JUDGED_OF, _JUDGED_FROM = 200, 100  # samples
 
@@ -70,13 +71,19 @@ class Spent:
 class Stops:
     """Whether a run goes on: one for all asks of a process that share an answer store.
 
-    Workers of one run in other processes learn of a stop by a file beside the store.
+    Workers of one run in other processes learn of a stop by a file beside the store: those `watch`.
     """
 
     def __init__(
-        self, store: str, limits: Limits | None = None, spent: Spent | None = None
+        self,
+        store: str,
+        limits: Limits | None = None,
+        spent: Spent | None = None,
+        watch: bool = False,
     ) -> None:
+        self.store = store
         self._file = f"{store}.stop"
+        self._watch = watch
         self._limits = limits or Limits()
         self._spent = spent or Spent()
         self._reserved = Spent()
@@ -90,10 +97,10 @@ class Stops:
     @property
     def why(self) -> str:
         """What has stopped the run; "" while it goes on."""
-        if not self._why and time.monotonic() - self._looked_at > _LOOK_EVERY_S:
+        if self._watch and time.monotonic() - self._looked_at > _LOOK_EVERY_S:
             self._looked_at = time.monotonic()
-            if exists(self._file):
-                self._why = read_file(self._file).decode()
+            with contextlib.suppress(OSError):  # a store that cannot be asked may be so next time
+                self._why = read_file(self._file).decode() if exists(self._file) else ""
         return self._why
 
     def stop(self, why: str) -> None:
@@ -116,9 +123,9 @@ class Stops:
         """
         wanted = self._estimate(ask, turn)
         async with self._settled:
-            while not self.why and not self._has_room_for(wanted):
+            while not self.why and (exceeded := self._exceeded_by(wanted)):
                 if not self._in_flight:
-                    self.stop(self._spent_up())
+                    self.stop(exceeded)
                 else:
                     await self._settled.wait()
             if self.why:
@@ -127,7 +134,7 @@ class Stops:
             self._in_flight += 1
         try:
             attempted = await send(turn)
-            self._spend(ask, attempted)
+            self._spend(ask, attempted.result, wanted)
         finally:
             self._in_flight -= 1
             self._reserved.add(wanted, -1)
@@ -150,7 +157,10 @@ class Stops:
             )
 
     def _estimate(self, ask: str, turn: Turn) -> Spent:
-        asked = sum(len(message.content) for message in turn.messages) // _CHARACTERS_PER_TOKEN
+        said = turn.messages if turn.rendered is None else ()
+        texts = [part for one in said for part in (one.content, one.reasoning)]
+        texts += [call.arguments for message in said for call in message.calls]
+        asked = sum(map(estimated_tokens, [*texts, turn.rendered or ""]))
         answered = turn.sampling.max_tokens or self._longest.get(ask, _FIRST_GUESS)
         return self._of(ask, asked, answered)
 
@@ -159,28 +169,23 @@ class Stops:
         cost = price.of(prompt_tokens, completion_tokens)
         return Spent(prompt_tokens + completion_tokens, cost)
 
-    def _has_room_for(self, wanted: Spent) -> bool:
-        limits = (self._limits.tokens, self._limits.cost)
-        spent = (self._spent.tokens, self._spent.cost)
-        reserved = (self._reserved.tokens, self._reserved.cost)
-        more = (wanted.tokens, wanted.cost)
-        return all(
-            limit is None or sum(parts) <= limit
-            for limit, *parts in zip(limits, spent, reserved, more, strict=True)
-        )
+    def _exceeded_by(self, wanted: Spent) -> str:
+        """The limit that leaves no room for so much more; "" where there is room."""
+        tokens, cost = self._limits.tokens, self._limits.cost
+        parts = (self._spent, self._reserved, wanted)
+        if tokens is not None and sum(part.tokens for part in parts) > tokens:
+            return f"--max_tokens_total {tokens}: {self._spent.tokens} tokens are spent"
+        if cost is not None and sum(part.cost for part in parts) > cost:
+            return f"--max_cost {cost:g}: ${self._spent.cost:.2f} are spent"
+        return ""
 
-    def _spent_up(self) -> str:
-        if self._limits.tokens is not None and self._limits.cost is None:
-            return (
-                f"--max_tokens_total {self._limits.tokens}: {self._spent.tokens} tokens are spent"
-            )
-        return f"--max_cost {self._limits.cost:g}: ${self._spent.cost:.2f} are spent"
-
-    def _spend(self, ask: str, attempted: Attempted) -> None:
-        reply = attempted.result
+    def _spend(self, ask: str, reply: Reply | Failure, reserved: Spent) -> None:
         if isinstance(reply, Failure):
+            if reply.reason == "timed_out":  # it may have written all the while
+                self._spent.add(reserved)
             return
-        self._spent.add(self._of(ask, reply.prompt_tokens, reply.completion_tokens))
+        tokens = reply.prompt_tokens, reply.completion_tokens
+        self._spent.add(self._of(ask, *tokens) if any(tokens) else reserved)
         self._longest[ask] = max(self._longest.get(ask, 0), reply.completion_tokens)
 
 
@@ -189,10 +194,10 @@ _stops: dict[str, Stops] = {}
 
 def stops_of(store: str) -> Stops:
     """Those of the run that keeps its answers in `store`; without limits unless it began here."""
-    return _stops.setdefault(store, Stops(store))
+    return _stops.setdefault(store, Stops(store, watch=True))
 
 
-def begin(stops: Stops, store: str) -> Stops:
-    """Hold the asks of this process that keep answers in `store` to these."""
-    _stops[store] = stops
+def begin(stops: Stops) -> Stops:
+    """Hold the asks of this process that keep answers in the same store to these."""
+    _stops[stops.store] = stops
     return stops

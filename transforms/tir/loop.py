@@ -12,13 +12,19 @@ a list of messages, which the server renders.
 import dataclasses
 import itertools
 import json
-import math
 import re
 from collections.abc import Sequence
 from typing import Protocol
 
 from transforms.engines.completions import PYTHON, TOOL_CALLS
-from transforms.engines.engine import Failure, Message, Reply, ToolCall, Turn
+from transforms.engines.engine import (
+    Failure,
+    Message,
+    Reply,
+    ToolCall,
+    Turn,
+    estimated_tokens,
+)
 from transforms.records import ToolUse
 from transforms.seeding import digest
 from transforms.tir.cells import CellLost, Cells
@@ -28,7 +34,7 @@ from transforms.tir.formats import CODE_FORMATS
 from transforms.tir.python_tool import PythonTool
 
 ANSWER, EXECUTIONS, BUDGET = "answer", "executions", "budget"
-_BYTES_PER_TOKEN, _TOKENS_AROUND = 3, 8  # of what no server has counted; a digit is a token
+_TOKENS_AROUND = 8  # of what no server has counted
 _MOST_REFUSALS = 3  # in one solution
 _END_OF_TURN = re.compile(r"<\|\w+\|>\s*\Z")
 
@@ -198,13 +204,13 @@ class _Account:
             last = self.replies[-1]
             grown = reply.prompt_tokens - last.prompt_tokens - last.completion_tokens
             self._result_tokens += grown if grown > 0 else self._expected
-        self._completion_tokens += reply.completion_tokens or _estimate(reply.text)
+        self._completion_tokens += reply.completion_tokens or estimated_tokens(reply.text)
         self._expected = 0
         self.replies.append(reply)
 
     def expect(self, results: Sequence[str]) -> None:
         """Results were shown, which the next turn will count: until then they are estimated."""
-        self._expected = sum(_estimate(result) + _TOKENS_AROUND for result in results)
+        self._expected = sum(estimated_tokens(result) + _TOKENS_AROUND for result in results)
 
     def whole(self, text: str, ended: str) -> Reply:
         """All turns as one reply."""
@@ -240,12 +246,6 @@ class _Account:
             result_tokens=self._result_tokens,
             ended=ended,
         )
-
-
-def _estimate(text: str) -> int:
-    """About how many tokens a text is."""
-    digits = sum(character.isdigit() for character in text)
-    return digits + math.ceil((len(text.encode("utf-8", "replace")) - digits) / _BYTES_PER_TOKEN)
 
 
 class _TextScript:

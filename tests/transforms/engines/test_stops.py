@@ -1,10 +1,11 @@
 """What a run may spend and lose, and what happens then."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
-from transforms.engines.engine import Attempted, Failure, Message, Reply, Sampling, Turn
+from transforms.engines.engine import Attempted, Failure, Message, Reply, Sampling, ToolCall, Turn
 from transforms.engines.stops import Limits, Price, Spent, Stops
 
 
@@ -69,6 +70,39 @@ def test_a_failure_spends_nothing(tmp_path):
     assert None not in sent(stops, 20, refuse)
 
 
+@pytest.mark.parametrize("reason", ["timed_out", "server_error"])
+def test_a_request_that_timed_out_may_have_been_paid_for(tmp_path, reason):
+    """It counts with what was reserved for it; one that failed does not."""
+
+    async def fail(turn: Turn) -> Attempted:
+        return Attempted(Failure(reason, "late"), 2)
+
+    stops = Stops(str(tmp_path / "store"), Limits(tokens=1000))
+    assert len([one for one in sent(stops, 9, fail) if one]) == (5 if reason == "timed_out" else 9)
+
+
+def test_a_server_that_tells_no_usage_is_held_to_what_was_reserved(tmp_path):
+    """Else the limit would never be reached."""
+    stops = Stops(str(tmp_path / "store"), Limits(tokens=1000))
+    assert len([one for one in sent(stops, 9, answering(0, 0)) if one]) == 5
+
+
+def test_the_limit_that_is_reached_is_the_one_that_is_named(tmp_path):
+    """Of two."""
+    limits = Limits(tokens=400, cost=100.0, prices={"ask": Price(400.0, 600.0)})
+    stops = Stops(str(tmp_path / "store"), limits)
+    sent(stops, 9, answering(100, 100))
+    assert stops.why == "--max_tokens_total 400: 400 tokens are spent"
+
+
+def test_calls_and_digits_are_reserved_for(tmp_path):
+    """A conversation with tools, whose text is in their arguments; a digit is a token."""
+    call = Message("assistant", "", calls=(ToolCall("c", "python", "7" * 500),))
+    asked = dataclasses.replace(turn(0), messages=(call,))
+    stops = Stops(str(tmp_path / "store"), Limits(tokens=599))
+    assert asyncio.run(stops.sent("ask", asked, answering(1, 1))) is None
+
+
 def test_an_error_gives_back_what_was_reserved(tmp_path):
     """The next turn has room."""
 
@@ -92,12 +126,14 @@ def test_after_a_stop_nothing_is_sent_and_the_first_reason_counts(tmp_path):
 
 def test_workers_elsewhere_learn_of_a_stop(tmp_path):
     """By a file beside the store, which the next run removes."""
-    driver, worker = Stops(str(tmp_path / "store")), Stops(str(tmp_path / "store"))
+    store = str(tmp_path / "store")
+    driver, worker = Stops(store), Stops(store, watch=True)
+    assert worker.why == ""
     driver.stop("SIGTERM")
     driver.tell()
-    assert worker.why == "SIGTERM"
+    assert Stops(store, watch=True).why == "SIGTERM"
     driver.clear()
-    assert Stops(str(tmp_path / "store")).why == ""
+    assert Stops(store, watch=True).why == ""
 
 
 def test_a_share_of_rejects_stops_once_there_are_enough_samples(tmp_path):

@@ -1,0 +1,38 @@
+"""What datasets were made by: the command line of each, kept beside the answers for a retry."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from transforms.files import is_remote, remove
+
+
+def remember(arguments: Sequence[str], work_dir: str, fingerprint: str) -> None:
+    """Keep the command of a dataset, for the user alone, since flags may hold keys.
+
+    Not in an object store, where others may read it.
+    """
+    if is_remote(work_dir) or not arguments:
+        return
+    path = _path(work_dir, fingerprint)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = f"{path}.{os.getpid()}"
+    remove(aside)
+    with open(aside, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        json.dump({"arguments": arguments, "folder": str(Path.cwd())}, file)
+    Path(aside).replace(path)
+
+
+def recalled(work_dir: str, fingerprint: str) -> tuple[list[str], str]:
+    """The arguments that made a dataset, and the folder where they were given.
+
+    Raises:
+        OSError, ValueError, KeyError: they are not there, or damaged.
+    """
+    command = json.loads(_path(work_dir, fingerprint).read_text())
+    return command["arguments"], command["folder"]
+
+
+def _path(work_dir: str, fingerprint: str) -> Path:
+    return Path(work_dir, "commands", f"{fingerprint}.json")
