@@ -153,7 +153,7 @@ def faults_of_store(counts: Mapping[str, int], folder: str) -> list[str]:
     if not found:
         return []
     said = " and ".join(filter(None, (", ".join(found[:-1]), found[-1])))
-    return [f"The answer store has {said}; beam-sdg store {folder} shows where."]
+    return [f"Answer store: {said}; beam-sdg store {folder} shows where"]
 
 
 def asked_of(asked: AskFigures, figures: Figures) -> str:

@@ -126,8 +126,8 @@ def test_a_run_reads_past_damage_and_its_report_tells(tmp_path, beam_sdg_command
     done = beam_sdg_command("infinibyte", "--output", output)
     assert done.returncode == 0, done.stderr
     line = (
-        "The answer store has 1 torn line, 1 damaged line and 1 foreign file; beam-sdg store "
-        f"{output} shows where."
+        "Answer store: 1 torn line, 1 damaged line and 1 foreign file; beam-sdg store "
+        f"{output} shows where"
     )
     assert line in done.stdout.splitlines()
     assert line in (output / "report.txt").read_text().splitlines()
@@ -135,7 +135,7 @@ def test_a_run_reads_past_damage_and_its_report_tells(tmp_path, beam_sdg_command
         "1 damaged line and 1 foreign file; beam-sdg store DIR"
         in (output / "report.html").read_text()
     )
-    assert "The answer store has" not in (whole / "report.txt").read_text()
+    assert "Answer store:" not in (whole / "report.txt").read_text()
     assert files_of(output) == files_of(whole)
     asked = AnswerStore(f"{output}/.work/store", "problem_candidates").attempts()
     assert len(list(asked)) == 5
