@@ -318,24 +318,29 @@ def sent(record: Problem, stopped: bool) -> Problem | Reject:
 
 
 def test_a_stopped_run_leaves_nothing_that_is_taken_for_whole(tmp_path):
-    """Not even where an earlier one has left marks of finished shards."""
+    """Not even where an earlier one has left marks of finished shards of a later stage."""
 
     def sending(stopped: bool) -> Run:
-        stage = Stage("send", Send(stopped), Problem, {}, ("numbers",))
-        return run(tmp_path, [stages()[0], stage], num_shards=3)
+        send = Stage("send", Send(stopped), Problem, {}, ("numbers",))
+        after = Stage("after", Send(stopped=False), Problem, {}, ("send",))
+        return run(tmp_path, [stages()[0], send, after], num_shards=3)
 
-    marks = [sending(True)._mark(stage, n) for stage in sending(True).stages[1:] for n in range(3)]
+    stopped = sending(True)
+    marks = [Path(stopped._mark(stopped.stages[2], shard)) for shard in range(3)]
     for mark in marks:
-        Path(mark).parent.mkdir(parents=True, exist_ok=True)
-        Path(mark).touch()
-    sending(True).execute(only=["numbers"])
-    numbers, send = sending(True).execute()
-    assert (numbers.partial, send.partial) == (False, True)
-    assert (send.rows, send.rejects) == (9, {"not_sent": 1})
-    assert sum(Path(mark).exists() for mark in marks) == 2  # of the shards without that row
-    assert not sending(False).is_published("send")
-    numbers, send = sending(False).execute()
-    assert (send.rows, send.rejects, send.partial) == (10, {}, False)
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    stopped.execute(only=["numbers"])
+    numbers, send, after = stopped.execute()
+    assert (numbers.partial, send.partial, after.partial) == (False, True, True)
+    assert (send.rows, send.rejects, after.rows) == (9, {"not_sent": 1}, 9)
+    assert sum(mark.exists() for mark in marks) == 2  # of the shards without that row
+    again = sending(False)
+    assert not again.is_published("send")
+    numbers, send, after = again.execute()
+    assert (send.rows, send.rejects, after.rows) == (10, {}, 10)
+    assert not send.partial
+    assert not after.partial
 
 
 def test_one_of_several_processes_keeps_nothing_that_was_stopped(tmp_path):
