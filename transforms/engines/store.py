@@ -8,7 +8,7 @@
      "sent":[["system",…],["user",…]]}
     {"key":…,"check":…,"execution":{"status":"ok","output":…,…},"at":…,"record":…,"sample":0}
 
-`sent` is what the model was told since its last turn, so the lines of a conversation are its
+`check` hashes the key and what was kept under it. `sent` is what the model was told since its last turn, so the lines of a conversation are its
 transcript. What became of code that it ran is a line too, under the key of that call.
 
 A segment has one writer, which creates it; a line that is not whole, or not what was written, is no
@@ -336,7 +336,7 @@ class Window:
     ) -> None:
         line = {
             "key": key,
-            "check": _check(outcome),
+            "check": _check(key, outcome),
             name: _fields(outcome),
             "at": round(time.time(), 3),
             **facts,
@@ -440,7 +440,7 @@ def _is_sound(line: dict[str, Any]) -> bool:
     [kind] = line.keys() & _READ.keys()
     return (
         _HEX.fullmatch(line["key"]) is not None
-        and _check(_READ[kind](line)) == line["check"]
+        and line["check"] in _checks(line["key"], _READ[kind](line))
         and all(isinstance(line[name], of) for name, of in _FACTS.items() if name in line)
         and all(isinstance(part, str) for said in line.get("sent", ()) for part in said)
     )
@@ -480,5 +480,10 @@ def _fields(outcome: Reply | Failure | Execution) -> dict[str, Any]:
     return fields
 
 
-def _check(outcome: Reply | Failure | Execution) -> str:
-    return digest(*_fields(outcome).values())[:16]
+def _check(key: str, outcome: Reply | Failure | Execution) -> str:
+    return digest(key, *_fields(outcome).values())[:16]
+
+
+def _checks(key: str, outcome: Reply | Failure | Execution) -> tuple[str, str]:
+    """What a line's hash may be: before, the key was not part of it."""
+    return _check(key, outcome), digest(*_fields(outcome).values())[:16]
