@@ -8,8 +8,9 @@
      "sent":[["system",…],["user",…]]}
     {"key":…,"check":…,"execution":{"status":"ok","output":…,…},"at":…,"record":…,"sample":0}
 
-`check` hashes the key and what was kept under it. `sent` is what the model was told since its last turn, so the lines of a conversation are its
-transcript. What became of code that it ran is a line too, under the key of that call.
+`check` hashes the key and what was kept under it. `sent` is what the model was told since its last
+turn, so the lines of a conversation are its transcript. What became of code that it ran is a line
+too, under the key of that call.
 
 A segment has one writer, which creates it; a line that is not whole, or not what was written, is no
 answer. Where a key has two answers, the smaller content hash wins at every reading. A failure is a
