@@ -50,6 +50,41 @@ class Problem:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Attribution:
+    """Who wrote a post that a row was made from, as its licence asks to be told.
+
+    `author` is a name, or "" where nobody knows; `posted` an ISO date; `licence` the one that
+    applied to the post on that day.
+    """
+
+    author: str
+    url: str
+    posted: str
+    licence: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Thread:
+    """A question asked in a forum and what was replied, cleaned for a model to read.
+
+    `post` is the first post, and `discussion` the others: "Post N:" on a line of its own, the text,
+    an empty line, N from 1; "" where there are none. `id` hashes both and the occurrence number of
+    equal threads. `source`, `source_id`, `licence` and `extra` are those of `Problem`;
+    `attributions` are of the first post and of each in the discussion, in order, where the source
+    knows them.
+    """
+
+    id: str
+    post: str
+    discussion: str
+    source: str
+    source_id: str
+    licence: str
+    extra: str
+    attributions: tuple[Attribution, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Origin:
     """Where one of a row's problems came from."""
 
