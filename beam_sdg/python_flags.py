@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar
 import pydantic
 
 from beam_sdg.models import ModelSettings, validated
-from beam_sdg.template_flags import TemplateConfig
+from beam_sdg.template_flags import TemplateConfig, pinned
 from sandbox import DockerSandbox, LocalSandbox, SandboxSettings
 from transforms.chat_template import ChatTemplate
 from transforms.engines.completions import TOOL_CALLS
@@ -48,7 +48,8 @@ class PythonConfig(TemplateConfig):
     )
     tokenizer: str = pydantic.Field(
         "",
-        description="folder or hub name whose chat template makes the prompt (default: the model)",
+        description="folder or hub name[@revision] whose chat template makes the prompt (default: "
+        "the model)",
     )
     sandbox: Literal["docker", "local"] = pydantic.Field(
         "docker", description="where code runs; local is without any isolation, for development"
@@ -134,10 +135,11 @@ class PythonConfig(TemplateConfig):
         return self.model_copy(update={**docker, "sandbox": "local"})
 
     def _template(self, models: ModelSettings) -> ChatTemplate | None:
-        name = self.tokenizer or models.model
-        if not name or self.code_format == TOOL_CALLS or models.api == "text":
+        if self.code_format == TOOL_CALLS or models.api == "text":
             return None
-        return self.template_of(name, "" if self.tokenizer else models.revision)
+        if self.tokenizer:
+            return self.template_of(*pinned(self.tokenizer))
+        return self.template_of(models.model, models.revision) if models.model else None
 
 
 def _range(text: str) -> int | tuple[int, int] | None:

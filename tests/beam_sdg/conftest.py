@@ -39,6 +39,26 @@ SCHEMA = pa.schema(
 
 
 @pytest.fixture
+def model_of_the_hub(tmp_path, monkeypatch) -> dict[str, str]:
+    """The commits by revision of org/model, of which a hub's client has chat templates here."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    commits = {"main": "a" * 40, "v1": "b" * 40}
+    kept = tmp_path / "hub" / "models--org--model"
+    (kept / "refs").mkdir(parents=True)
+    for revision, commit in commits.items():
+        (kept / "refs" / revision).write_text(commit)
+        (kept / "snapshots" / commit).mkdir(parents=True)
+        config = {
+            "chat_template": f"[{revision}]"
+            "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
+        }
+        (kept / "snapshots" / commit / "tokenizer_config.json").write_text(json.dumps(config))
+    return commits
+
+
+@pytest.fixture
 def row() -> Callable[..., dict[str, Any]]:
     """Make a row of `SCHEMA`, different for each number."""
     return _row

@@ -310,19 +310,8 @@ def test_what_is_said_of_rows_decides(flags, tmp_path):
     assert found == wanted
 
 
-def test_a_model_of_the_hub_is_pinned(tmp_path, monkeypatch):
+def test_a_model_of_the_hub_is_pinned(tmp_path, model_of_the_hub):
     """At the commit that its revision stands for, which the manifest says; a folder has none."""
-    constants = pytest.importorskip("huggingface_hub.constants")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    commits = {"main": "a" * 40, "v1": "b" * 40}
-    for revision, commit in commits.items():
-        kept = tmp_path / "hub" / "models--org--model"
-        (kept / "refs").mkdir(parents=True, exist_ok=True)
-        (kept / "refs" / revision).write_text(commit)
-        (kept / "snapshots" / commit).mkdir(parents=True)
-        config = json.dumps({"chat_template": f"[{revision}]{TEMPLATE}"})
-        (kept / "snapshots" / commit / "tokenizer_config.json").write_text(config)
     row = {"problem": "How much?", "generation": "One.", "symbolic_correct": True}
     flags = ["prepare-sft", f"--problems={lines(tmp_path / 'in.jsonl', [row])}"]
     for model, revision in (("org/model", "main"), ("org/model@v1", "v1")):
@@ -332,5 +321,7 @@ def test_a_model_of_the_hub_is_pinned(tmp_path, monkeypatch):
         assert made["input"].startswith(f"[{revision}]")
         stages = json.loads((output / "manifest.json").read_text())["stages"]
         [prepared] = [each for each in stages if each["stage"] == "prepare_for_sft"]
-        assert prepared["settings"]["format"]["tokenizer"] == f"org/model@{commits[revision]}"
+        assert (
+            prepared["settings"]["format"]["tokenizer"] == f"org/model@{model_of_the_hub[revision]}"
+        )
     assert main([*flags, f"--output={tmp_path}/no", f"--sft_tokenizer={tmp_path}@v1"]) == 2

@@ -16,10 +16,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from beam_sdg.models import ModelSettings
 from beam_sdg.recipes.tir import TIR
 from sandbox import engine, owner
 from tests.processes import heed_interrupts
 from transforms import seeding
+from transforms.chat_template import ChatTemplate
 from transforms.engines.store import AnswerStore
 from transforms.tir.formats import CODE_FORMATS
 
@@ -208,6 +210,12 @@ def test_flags_that_do_not_go_together_are_refused(beam_sdg_command, tmp_path, f
     done = beam_sdg_command("tir", f"--output={tmp_path / 'out'}", *flags)
     assert done.returncode == 2
     assert said in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_tokenizer_of_the_hub_is_pinned(model_of_the_hub):
+    for written, revision in (("org/model", "main"), ("org/model@v1", "v1")):
+        tool = TIR.config(tokenizer=written).python(ModelSettings(model="another"))
+        assert tool.template == ChatTemplate.of_model("org/model", model_of_the_hub[revision])
 
 
 @pytest.mark.parametrize("value", ["x", "3-2", "1-2-3", "-1", ""])
