@@ -34,6 +34,7 @@ from sandbox import engine
 from sandbox.build import DEBIAN, build
 from sandbox.contract import SandboxDown
 from sandbox.docker import IMAGE
+from tests.warm import Warm
 from transforms.engines import hold as hold_module
 from transforms.engines.hold import end_engines, held
 from transforms.engines.vllm import Vllm
@@ -265,34 +266,6 @@ def settings(served_model, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vllm]:
 Serve = Callable[..., str]
 
 
-@contextlib.contextmanager
-def rehearsed_servers() -> Iterator[Serve]:
-    """Start rehearsed servers, each in a process of its own: settings in, URL out."""
-    servers: list[subprocess.Popen[str]] = []
-
-    def serve(rehearsal: dict[str, object], *flags: str) -> str:
-        command = [sys.executable, "-m", "transforms.engines.stub", *flags]
-        command += ["--rehearsal", json.dumps(rehearsal)]
-        server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        servers.append(server)
-        assert server.stdout is not None
-        return server.stdout.readline().strip()
-
-    yield serve
-    for server in servers:
-        server.kill()
-        server.wait()
-        assert server.stdout is not None
-        server.stdout.close()
-
-
-@pytest.fixture
-def stub() -> Iterator[Serve]:
-    """See `rehearsed_servers`."""
-    with rehearsed_servers() as serve:
-        yield serve
-
-
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -312,10 +285,60 @@ def run_by(python: str, path: str) -> Run:
     return run
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """What starts processes that need not import the project first."""
+    warm = Warm()
+    yield warm
+    warm.close()
+
+
+@contextlib.contextmanager
+def rehearsed_servers(warm: Warm) -> Iterator[Serve]:
+    """Start rehearsed servers, each in a process of its own: settings in, URL out."""
+    with contextlib.ExitStack() as servers:
+
+        def serve(rehearsal: dict[str, object], *flags: str) -> str:
+            arguments = [*flags, "--rehearsal", json.dumps(rehearsal)]
+            heard, said = os.pipe()
+            server = warm.start("transforms.engines.stub", arguments, os.environ, stdout=said)
+            servers.callback(server.kill)
+            os.close(said)
+            with os.fdopen(heard) as lines:
+                return lines.readline().strip()
+
+        yield serve
+
+
 @pytest.fixture
-def beam_sdg_command() -> Run:
+def stub(warm: Warm) -> Iterator[Serve]:
+    """See `rehearsed_servers`."""
+    with rehearsed_servers(warm) as serve:
+        yield serve
+
+
+@pytest.fixture
+def beam_sdg_command(warm: Warm) -> Run:
     """Run the command line in a process of its own."""
-    return run_by(sys.executable, str(ROOT))
+
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        given = [str(argument) for argument in arguments]
+        with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as told:
+            process = warm.start(
+                "beam_sdg",
+                given,
+                {**os.environ, "PYTHONPATH": str(ROOT), **environment},
+                stdout=said.fileno(),
+                stderr=told.fileno(),
+            )
+            try:
+                code = process.wait(timeout=300)
+            finally:
+                process.kill()
+            texts = [os.pread(stream.fileno(), 1 << 30, 0).decode() for stream in (said, told)]
+        return subprocess.CompletedProcess(["beam-sdg", *given], code, *texts)
+
+    return run
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 
 from beam_sdg.cli import main
 from tests.conftest import rehearsed_servers
+from tests.warm import Warm
 
 ROOT = Path(__file__).parents[2]
 FLAGS = ("--num_records=36", "--num_shards=4", "--in_flight=4", "--model=m")
@@ -67,10 +68,12 @@ def ended(process: "subprocess.Popen[str]") -> str:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], set[str]]:
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, warm: Warm
+) -> tuple[dict[str, bytes], set[str]]:
     """The files that one process makes, and the keys of its requests."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    with rehearsed_servers() as serve, pytest.MonkeyPatch.context() as patch:
+    with rehearsed_servers(warm) as serve, pytest.MonkeyPatch.context() as patch:
         patch.delenv("OPENAI_API_KEY", raising=False)
         url = serve({}, "--log", str(folder / "log"))
         assert main(["infinibyte", *FLAGS, f"--endpoint={url}", f"--output={folder / 'out'}"]) == 0
