@@ -77,9 +77,9 @@ class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     `rows_in` is the rows read by a source, the rows of a single input, or the size of the product
     of several, if they are not joined; `samples`, how often each was asked about; `not_sampled`,
     the rows that a limit, or a stage that selects, left out; `made_from`, of a stage that fans out
-    or gathers, the rows in that became rows. `rows_in` × `samples` = `rows` (or `made_from`) + rejects +
-    `not_sampled`. `partial` says that the run was stopped before all samples were sent, here or in
-    a stage before: the same command makes the stage again.
+    or gathers, the rows in that became rows. `rows_in` × `samples` = `rows` (or `made_from`) +
+    rejects + `not_sampled`. `partial` says that the run was stopped before all samples were sent,
+    here or in a stage before: the same command makes the stage again.
     """
 
     stage: str
@@ -122,9 +122,9 @@ class Stage:
     A stage called `NAME.step` is a step of the stage NAME, and is run where that is asked for.
 
     A stage that `fans_out` makes of each row one or more, with the ids `ID-0`, `ID-1`, …, or a
-    reject. One that `gathers` makes one row of several, and says in the column of that name of how
-    many; each that is not among them is a reject. `one_per` is for a stage that joins its inputs: those of which each row, or where one
-    fans out each that it was made from, is a row or a reject here.
+    reject. One that `gathers` makes one row of several, of how many its column of that name says;
+    each that is in none is a reject. `one_per` is for a stage that joins its inputs: those of which
+    each row, or where one fans out each that it was made from, is a row or a reject here.
     """
 
     name: str

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from transforms.codec import canonical_json, to_json
+from transforms.constraint import Constraint
 from transforms.genselect.instances import shown
 from transforms.genselect.records import Comparison, Instance
 from transforms.outcome import Outcome, SplitRejects
@@ -57,7 +58,7 @@ class JudgedText:
         whole = Text().read(text) if self.keeps_reasoning else conclusion
         return whole if isinstance(whole, Fault) else Judged(whole, judgment)
 
-    def constraint(self) -> None:
+    def constraint(self) -> Constraint | None:
         """Free text has none."""
         return None
 

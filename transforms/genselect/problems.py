@@ -88,7 +88,7 @@ def _expected_answer(candidates: Sequence[JudgedCandidate]) -> str | None:
 def _of_one_text(
     same: Sequence[JudgedCandidate], expected: str | None
 ) -> Iterator[tuple[JudgedCandidate, str, str]]:
-    """Each candidate with (reason, detail) of why it cannot stand beside the others, or ("", "")."""
+    """Each candidate, and (reason, detail) of why it is not kept; ("", "") of one that is."""
     held = [one for one in same if _is_held_to(one, expected)]
     labels = {one.candidate.is_correct for one in held}
     for one in same:

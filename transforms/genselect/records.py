@@ -1,4 +1,4 @@
-"""What travels from judged solutions to comparisons of them.
+r"""What travels from judged solutions to comparisons of them.
 
 An instance of a problem with two wrong solutions and one that is right, as a sample:
 
