@@ -25,9 +25,10 @@ class CandidatesOfRows(beam.PTransform):
     """Read judged solutions as candidates.
 
     In:   `Problem` records, one for each row of judged solutions, as `TracesOfRows` takes them.
-    Out:  `rows`, a `JudgedCandidate` of each; `rejects`, those that nobody should choose among:
-          `missing_generation` and `bad_column`, as there; `truncated`, `unlabeled`,
-          `no_reasoning_end`, `no_boxed_answer`, `several_boxes`, `box_cut_off`, `answer_differs`.
+    Out:  `rows`, a `JudgedCandidate` of each, with the id of a sample of its problem; `rejects`,
+          those that nobody should choose among: `missing_generation` and `bad_column`, as there;
+          `truncated`, `unlabeled`, `no_reasoning_end`, `no_boxed_answer`, `several_boxes`,
+          `box_cut_off`, `answer_differs`.
     Cost: no shuffle; where a box and `predicted_answer` are spelled differently, a comparison.
     Once: a pure function of each row, but for comparisons near math-verify's time limit.
     From: OpenMathReasoning, "prepare_labeling_data".
@@ -37,8 +38,6 @@ class CandidatesOfRows(beam.PTransform):
         use_judgement: as `TracesOfRows`.
         most_characters: the length of a text beyond which only its end is shown.
     """
-
-    shard_by_shard = True
 
     stage: str
     use_judgement: bool | None = None

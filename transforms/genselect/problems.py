@@ -59,8 +59,11 @@ def gathered_or_rejects(
     kept: list[JudgedCandidate] = []
     every = sorted(candidates, key=lambda one: (one.candidate.text, one.id))
     expected = _expected_answer(every)
-    for _, same in itertools.groupby(every, key=lambda one: one.candidate.text):
-        for one, reason, detail in _of_one_text(list(same), expected):
+    for _, members in itertools.groupby(every, key=lambda one: one.candidate.text):
+        same = list(members)
+        held = [one for one in same if _is_held_to(one, expected)]
+        for one in same:
+            reason, detail = _fault(one, held, expected)
             if reason:
                 yield _reject(one, stage, reason, detail)
             else:
@@ -85,23 +88,21 @@ def _expected_answer(candidates: Sequence[JudgedCandidate]) -> str | None:
     return min(counts, key=lambda answer: (-counts[answer], answer), default=None)
 
 
-def _of_one_text(
-    same: Sequence[JudgedCandidate], expected: str | None
-) -> Iterator[tuple[JudgedCandidate, str, str]]:
-    """Each candidate, and (reason, detail) of why it is not kept; ("", "") of one that is."""
-    held = [one for one in same if _is_held_to(one, expected)]
-    labels = {one.candidate.is_correct for one in held}
-    for one in same:
-        if not _is_held_to(one, expected):
-            other = f"it was held to {one.expected_answer!r}, and most solutions to {expected!r}"
-            yield one, "other_expected_answer", other
-        elif len(labels) > 1:
-            detail = f"{len(held)} solutions have its text, right and wrong ones"
-            yield one, "contradictory_labels", detail
-        elif one is not held[0]:
-            yield one, "duplicate_solution", f"the same as {held[0].candidate.id}"
-        else:
-            yield one, "", ""
+def _fault(
+    one: JudgedCandidate, same: Sequence[JudgedCandidate], expected: str | None
+) -> tuple[str, str]:
+    """(reason, detail) of a candidate that cannot stand beside those of the same text, or ("", "").
+
+    `same` are those that were held to the expected answer, itself among them if it was.
+    """
+    if not _is_held_to(one, expected):
+        other = f"it was held to {one.expected_answer!r}, and most solutions to {expected!r}"
+        return "other_expected_answer", other
+    if len({each.candidate.is_correct for each in same}) > 1:
+        return "contradictory_labels", f"{len(same)} solutions have its text, right and wrong ones"
+    if one is not same[0]:
+        return "duplicate_solution", f"the same as {same[0].candidate.id}"
+    return "", ""
 
 
 def _is_held_to(one: JudgedCandidate, expected: str | None) -> bool:
