@@ -124,15 +124,12 @@ def _instances(config: GenSelectConfig, context: Context, after: str) -> Iterato
     solutions, problems, taken = (
         f"{PREPARED}.{step}" for step in ("solutions", "problems", "drawn")
     )
-    shown = {
-        "use_judgement": config.use_judgement,
-        "most_characters": config.max_solution_characters,
-    }
+    most = config.max_solution_characters
     yield Stage(
         name=solutions,
-        transform=CandidatesOfRows(solutions, **shown),
+        transform=CandidatesOfRows(solutions, config.use_judgement, most),
         row_type=JudgedCandidate,
-        settings=shown,
+        settings={"use_judgement": config.use_judgement, "most_characters": most},
         inputs=(after,),
     )
     yield Stage(

@@ -69,8 +69,8 @@ def candidate_of_row(
     if reason:
         return Reject(stage, reason, detail, trace.id, to_json(trace), reply="")
     has_own_id = row.source_id != digest(row.text)
-    box = last_boxed(text)
-    assert box is not None and trace.is_correct is not None
+    answer = trace.predicted_answer if has_answer(trace.predicted_answer) else last_boxed(text)
+    assert answer is not None and trace.is_correct is not None
     return JudgedCandidate(
         id=trace.id,
         problem_id=trace.problem_id,
@@ -80,7 +80,7 @@ def candidate_of_row(
         candidate=Candidate(
             id=row.source_id if has_own_id else trace.id,
             text=text,
-            answer=trace.predicted_answer if has_answer(trace.predicted_answer) else box,
+            answer=answer,
             is_correct=trace.is_correct,
         ),
     )
