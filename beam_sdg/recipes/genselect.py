@@ -94,10 +94,15 @@ class GenSelectConfig(JudgedRowsConfig, SftConfig, InstanceRules):
         return {"id": "id", "dropped": _DROPPED, **super()._columns()}
 
     def expected_rows(self) -> int:
-        """As many as are wanted, but of files two for each 500 bytes at most, and one for 20 KB."""
+        """As many as are wanted, but of files one for each KB at most, and for each 20 KB one."""
         wanted = self.num_records * self.max_instances_per_problem
         there = self.bytes_there()
-        return max(min(wanted, there // 250 + 1), there // 20_000) if there else wanted
+        return max(min(wanted, there // 1000 + 1), there // 20_000) if there else wanted
+
+    def of_rows(self, rows: int) -> "GenSelectConfig":
+        """So many problems with one instance each, which the full run has too."""
+        fewer = {"num_records": min(rows, self.num_records), "max_instances_per_problem": 1}
+        return self.model_copy(update=fewer)
 
     def counter(self) -> Lengths:
         """What counts the tokens of an instance."""

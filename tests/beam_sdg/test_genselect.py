@@ -11,7 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from beam_sdg.cli import main
+from beam_sdg.models import ModelSettings
+from beam_sdg.recipes.genselect import GenSelectConfig, stages
+from beam_sdg.recipes.recipe import Context
 from tests import planned
 from tests.planned import Rejected
 from tests.solved import judged_rows
@@ -233,3 +238,36 @@ def test_the_rows_of_our_own_solutions_can_be_chosen_among(tmp_path):
         assert row["provenance"]["problem"]["source"] == "sample"
         assert row["provenance"]["problem"]["licence"] == "Apache-2.0"
         assert [call["ask"] for call in row["provenance"]["calls"]] == ["label_data"]
+
+
+def test_a_preview_asks_what_the_full_run_asks():
+    """About one instance of each of ten problems; those are the first of more."""
+    config = GenSelectConfig(num_records=500)
+    few = config.of_rows(10)
+    assert (few.num_records, few.max_instances_per_problem) == (10, 1)
+    assert few.model_dump(exclude={"num_records", "max_instances_per_problem"}) == (
+        config.model_dump(exclude={"num_records", "max_instances_per_problem"})
+    )
+
+
+def sampling(stage: str, **models: Any) -> dict[str, Any]:
+    context = Context(models=ModelSettings(**models))
+    [found] = [each for each in stages(GenSelectConfig(), context) if each.name == stage]
+    assert found.ask is not None
+    return {"samples": found.ask.samples, **found.ask.sampling.chosen()}
+
+
+def test_the_published_sampling_is_for_where_none_is_set():
+    """One long comparison, four short summaries; a user's own numbers win."""
+    compared = {"samples": 1, "temperature": 0.6, "max_tokens": 16384}
+    assert sampling("label_data") == compared
+    told = {"samples": 4, "temperature": 0.7, "max_tokens": 2048}
+    assert sampling("generate_new_summaries") == told
+    assert sampling("label_data", max_tokens=99) == {**compared, "max_tokens": 99}
+
+
+def test_what_is_of_solutions_is_refused():
+    """Comparisons have no calls to Python, and are no problems to train on by reward."""
+    for flag in ("rl_manifest", "remove_no_code", "remove_code_errors"):
+        with pytest.raises(ValueError, match=flag):
+            GenSelectConfig(**{flag: True})
