@@ -134,8 +134,9 @@ def rows_to_come(
         if stage.fans_out:
             before[stage.name] = taken
         rows, is_known = taken
-        made = round(rows * per_row.get(stage.name, 1.0))
-        found[stage.name] = made, is_known and not (stage.fans_out or stage.selects)
+        made = round(rows * (1.0 if stage.samples else per_row.get(stage.name, 1.0)))
+        is_guess = stage.fans_out or stage.gathers or stage.selects
+        found[stage.name] = made, is_known and not is_guess
     return found
 
 

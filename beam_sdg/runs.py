@@ -76,10 +76,10 @@ class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     `rows_in` is the rows read by a source, the rows of a single input, or the size of the product
     of several, if they are not joined; `samples`, how often each was asked about; `not_sampled`,
-    the rows that a limit, or a stage that selects, left out; `made_from`, of a stage that fans out,
-    the rows in that became rows. `rows_in` × `samples` = `rows` (or `made_from`) + rejects +
-    `not_sampled`. `partial` says that the run was stopped before all samples were sent, here or in
-    a stage before: the same command makes the stage again.
+    the rows that a limit, or a stage that selects, left out; `made_from`, of a stage that fans out
+    or gathers, the rows in that became rows. `rows_in` × `samples` = `rows` (or `made_from`) +
+    rejects + `not_sampled`. `partial` says that the run was stopped before all samples were sent,
+    here or in a stage before: the same command makes the stage again.
     """
 
     stage: str
@@ -122,8 +122,9 @@ class Stage:
     A stage called `NAME.step` is a step of the stage NAME, and is run where that is asked for.
 
     A stage that `fans_out` makes of each row one or more, with the ids `ID-0`, `ID-1`, …, or a
-    reject. `one_per` is for a stage that joins its inputs: those of which each row, or where one
-    fans out each that it was made from, is a row or a reject here.
+    reject. One that `gathers` makes one row of several, of how many its column of that name says;
+    each that is in none is a reject. `one_per` is for a stage that joins its inputs: those of which
+    each row, or where one fans out each that it was made from, is a row or a reject here.
     """
 
     name: str
@@ -136,6 +137,7 @@ class Stage:
     selects: bool = False
     fans_out: bool = False
     one_per: tuple[str, ...] = ()
+    gathers: str = ""
 
     @property
     def ask(self) -> Ask | None:
@@ -456,7 +458,7 @@ class Run:
         inputs = [done[name] for name in stage.inputs]
         rows = sum(row_count(path) for path in self.shards_of(stage.name, "rows"))
         reasons = Counter(_reasons(self.shards_of(stage.name, "rejects")))
-        made_from = self._fanned_out(stage.name) if stage.fans_out else None
+        made_from = self._made_from(stage)
         if stage.one_per:
             rows_in, not_sampled = sum(done[name].passed for name in stage.one_per), 0
         elif inputs:
@@ -507,10 +509,17 @@ class Run:
                 "command again"
             )
 
-    def _fanned_out(self, stage: str) -> int:
-        """How many rows its rows were made from: each of those has one whose id ends in -0."""
-        ids = (column_values(path, "id") for path in self.shards_of(stage, "rows"))
-        return sum(row_id.endswith("-0") for row_id in itertools.chain.from_iterable(ids))
+    def _made_from(self, stage: Stage) -> int | None:
+        """How many rows its rows were made from; None where it makes one of each.
+
+        Of a stage that fans out, each has one whose id ends in -0.
+        """
+        if not stage.fans_out and not stage.gathers:
+            return None
+        column = stage.gathers or "id"
+        paths = self.shards_of(stage.name, "rows")
+        values = itertools.chain.from_iterable(column_values(path, column) for path in paths)
+        return sum(values) if stage.gathers else sum(value.endswith("-0") for value in values)
 
     def _counts(self, stage: str) -> dict[str, int]:
         with FileSystems.open(f"{self._folder(stage)}/{COUNTS}") as file:

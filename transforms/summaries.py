@@ -9,7 +9,7 @@ A summary is valid if its own final answer is the solution's.
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import apache_beam as beam
 import pydantic
@@ -24,11 +24,19 @@ from transforms.reading import Fault
 from transforms.records import Answered, JudgedSolution, Reject, Solution, Summary
 from transforms.tir.formats import CODE_FORMATS
 
+S = TypeVar("S", bound="_Text")
 PROMPT = "math/summary"
 PUBLISHED_SAMPLES = 4
 PUBLISHED_TEMPERATURE = 0.7
 PUBLISHED_MAX_TOKENS = 2048
 _NEXT_PARAGRAPH = re.compile(r"\n[ \t]*\n")
+
+
+class _Text(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def text(self) -> str: ...
 
 
 class SummarySettings(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -167,7 +175,7 @@ def summary_of(answered: Answered[JudgedSolution, str]) -> Summary:
     return Summary(answered.id, answered.record.id, answered.value, own, answered.call)
 
 
-def longest(summaries: Iterable[Summary]) -> Summary | None:
+def longest(summaries: Iterable[S]) -> S | None:
     """The one with most characters, of several that with the smallest id; None of none."""
     return min(summaries, key=lambda each: (-len(each.text), each.id), default=None)
 

@@ -5,37 +5,26 @@
 The names of columns and filters are those of NVIDIA's NeMo-Skills.
 """
 
-from pathlib import Path
-from typing import Any
-
 import pydantic
 
-from beam_sdg.recipes.problems import AnsweredSourcesConfig
+from beam_sdg.recipes.problems import JudgedRowsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import SftConfig, TracesTo, same, training_data
 from beam_sdg.recipes.solving import PROMPT
 from beam_sdg.runs import Stage
-from beam_sdg.sources import Source
 from transforms.records import Trace
 from transforms.sft.render import variables_of
-from transforms.sft.traces import GENERATION, TracesOfRows
+from transforms.sft.traces import TracesOfRows
 from transforms.tir.formats import CODE_FORMATS
 
-_BYTES = {".gz": 10, ".bz2": 10, ".xz": 10, ".zst": 10, ".parquet": 10}  # of text, at most
 
-
-class PrepareSftConfig(AnsweredSourcesConfig, SftConfig):
+class PrepareSftConfig(JudgedRowsConfig, SftConfig):
     """The settings of making training data of rows that are there."""
 
     problems: tuple[str, ...] = pydantic.Field(
-        description="[FORMAT=]FILE or a glob of judged solutions; several, separated by commas"
+        description=JudgedRowsConfig.model_fields["problems"].description
     )
     num_records: int = pydantic.Field(1_000_000, ge=1, description="most rows that are taken")
-    use_judgement: bool | None = pydantic.Field(
-        None,
-        description="true: go by the column judgement; false: by symbolic_correct (default: by "
-        "judgement where a row has one)",
-    )
     prompt_config: str = pydantic.Field(
         PROMPT, description="the prompt that solutions are answers to; none: the problem alone"
     )
@@ -45,13 +34,8 @@ class PrepareSftConfig(AnsweredSourcesConfig, SftConfig):
 
     def expected_rows(self) -> int:
         """Of files no more than their sizes allow: a row has at least 100 bytes, if not packed."""
-        files = [file for text in self.problems for file in Source.parse(text).files()]
-        sizes = [_BYTES.get(Path(file.path).suffix, 1) * file.size_in_bytes for file in files]
-        return min(self.num_records, sum(sizes) // 100 + 1) if files else self.num_records
-
-    def _columns(self) -> dict[str, Any]:
-        columns = super()._columns()
-        return {**columns, "needed": (*columns.get("needed", ()), GENERATION)}
+        there = self.bytes_there()
+        return min(self.num_records, there // 100 + 1) if there else self.num_records
 
     @pydantic.field_validator("code_format")
     @classmethod

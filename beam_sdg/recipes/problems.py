@@ -9,9 +9,11 @@ import pydantic
 from beam_sdg.recipes.recipe import Context, RecipeConfig
 from beam_sdg.runs import Stage
 from beam_sdg.sources import Source
+from transforms.sft.traces import GENERATION
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 ANSWER_COLUMN = "expected_answer"
+_BYTES = {".gz": 10, ".bz2": 10, ".xz": 10, ".zst": 10, ".parquet": 10}  # of text, at most
 
 
 class SourcesConfig(RecipeConfig):
@@ -93,6 +95,28 @@ class AnsweredSourcesConfig(SourcesConfig):
         names = {"answer": self.answer_column, "answer_pattern": self.answer_pattern}
         own = {**names, "needed": needed}
         return super()._columns() | {name: value for name, value in own.items() if value}
+
+
+class JudgedRowsConfig(AnsweredSourcesConfig):
+    """Base of those that take solutions which are there already, and were judged."""
+
+    problems: tuple[str, ...] = pydantic.Field(
+        (), description="[FORMAT=]FILE or a glob of judged solutions; several, separated by commas"
+    )
+    use_judgement: bool | None = pydantic.Field(
+        None,
+        description="true: go by the column judgement; false: by symbolic_correct (default: by "
+        "judgement where a row has one, then by symbolic_correct, then by is_correct)",
+    )
+
+    def bytes_there(self) -> int:
+        """About how many bytes the files' texts have at most; 0 of datasets of the hub."""
+        files = [file for text in self.problems for file in Source.parse(text).files()]
+        return sum(_BYTES.get(Path(file.path).suffix, 1) * file.size_in_bytes for file in files)
+
+    def _columns(self) -> dict[str, Any]:
+        columns = super()._columns()
+        return {**columns, "needed": (*columns.get("needed", ()), GENERATION)}
 
 
 class AnsweredProblemsConfig(AnsweredSourcesConfig, ProblemsConfig):

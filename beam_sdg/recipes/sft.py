@@ -113,6 +113,7 @@ class TracesTo:
     """How one stage's records become rows: their trace, prompt, and the split that they are in.
 
     `template_args` are those of the set, which the flags' win over, and `assistant_end` likewise.
+    `shows_prompt` is that of `SftFormat`.
     """
 
     of: Callable[[Any], Trace]
@@ -121,6 +122,7 @@ class TracesTo:
     split: str = "train"
     template_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     assistant_end: str | None = None
+    shows_prompt: bool = False
 
 
 def training_data(
@@ -150,7 +152,7 @@ def training_data(
     yield context.export(last, short_of if row_type is SftShortExample else same, row_type)
 
 
-def _verify_draw(number: int, inputs: Sequence[StageManifest], made: StageManifest) -> None:
+def verify_draw(number: int, inputs: Sequence[StageManifest], made: StageManifest) -> None:
     """All rows are drawn, or as many as were asked for."""
     if made.rows != min(number, inputs[0].rows):
         raise RowsLost(f"{made.stage} drew {made.rows} of {inputs[0].rows} rows, not {number}")
@@ -188,6 +190,7 @@ def _prepared(
         assistant_end=own_end if config.assistant_end is None else config.assistant_end,
         metadata=config.metadata,
         split=to.split,
+        shows_prompt=to.shows_prompt,
     )
     filters = config.part(SftFilters)
     if config.rl_manifest:
@@ -250,7 +253,7 @@ def _drawn(config: SftConfig, context: Context, prepared: Stage, suffix: str) ->
             settings={"number": number, "method": method},
             inputs=(after,),
             selects=True,
-            verify=functools.partial(_verify_draw, number),
+            verify=functools.partial(verify_draw, number),
         )
         after = f"downsample{suffix}"
     if config.buckets:

@@ -52,3 +52,16 @@ def test_of_a_selection_some_rows_come():
     found = rows_to_come(stages, {"solution": 4, "select": 0.5, "summary": 2}, 10)
     assert (found["select"], found["summary"]) == ((20, False), (40, False))
     assert found["merge"] == (40, True)
+
+
+def test_what_is_gathered_is_a_guess_and_a_draw_of_it_is_not():
+    """Whatever the rehearsal had of problems, a run draws as many as it is told to."""
+    stages = [
+        stage("rows"),
+        stage("problems", "rows", gathers="members"),
+        stage("drawn", "problems", samples=True),
+        stage("instances", "drawn", fans_out=True),
+    ]
+    found = rows_to_come(stages, {"problems": 0.2, "drawn": 0.1, "instances": 8}, 10)
+    assert (found["problems"], found["drawn"]) == ((2, False), (10, True))
+    assert found["instances"] == (80, False)

@@ -201,6 +201,43 @@ def test_what_is_not_put_together_again_is_missed(tmp_path):
         run(tmp_path, parted(lost="7")).execute()
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pile:
+    """Several problems together."""
+
+    id: str
+    members: int
+
+
+@dataclasses.dataclass(eq=False)
+class PileUp(beam.PTransform):
+    """Makes a pile of the even numbers and one of the odd, but rejects 3, and says `off` more."""
+
+    off: int = 0
+
+    def expand(self, problems: beam.PCollection) -> Outcome:
+        keyed = problems | "Key" >> beam.Map(lambda record: (int(record.text[-1]) % 2, record))
+        return keyed | Group() | beam.FlatMap(piled, self.off) | SplitRejects()
+
+
+def piled(grouped: tuple[int, Any], off: int) -> Iterator[Pile | Reject]:
+    parity, members = grouped
+    numbers = {record.text: record.id for record in members}
+    if (three := numbers.pop("text 3", None)) is not None:
+        yield Reject("pile", "three", "it is 3", three, "{}", "")
+    yield Pile(f"pile{parity}", len(numbers) + off)
+
+
+def test_a_stage_may_make_one_row_of_several(tmp_path):
+    """It accounts for each of them; what it does not say that its rows hold is missed."""
+    pile = Stage("pile", PileUp(), Pile, {}, ("numbers",), gathers="members")
+    _, piles = run(tmp_path / "all", [stages()[0], pile]).execute()
+    assert (piles.rows_in, piles.rows, piles.made_from, piles.rejects) == (10, 2, 9, {"three": 1})
+    fewer = dataclasses.replace(pile, transform=PileUp(-1))
+    with pytest.raises(RowsLost, match="stage pile took 10 rows and accounts for 8"):
+        run(tmp_path / "fewer", [stages()[0], fewer]).execute()
+
+
 def test_a_published_stage_is_not_run_again(tmp_path):
     """A second run with a stage that would fail now does nothing."""
     run(tmp_path, stages()).execute()

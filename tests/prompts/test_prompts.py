@@ -28,6 +28,8 @@ from transforms.ask import Ask
 from transforms.codec import canonical_json
 from transforms.cross_breed import COMBINATION_TYPES
 from transforms.engines.completions import TOOL_CALLS
+from transforms.genselect.comparison import PROMPT as COMPARED
+from transforms.genselect.summaries import PROMPT as TOLD
 from transforms.reading import Choice, Fault
 from transforms.records import Answered, Call, CrossBreed, Pair, Problem
 from transforms.summaries import PROMPT as SUMMARY
@@ -127,6 +129,11 @@ def rendered_prompts() -> dict[str, str]:
     answers = {"expected_answer": "752", "predicted_answer": r"752 \text{ g}"}
     texts["math-judge"] = shown(render("math/judge", {"problem": TEXT_B, **answers}))
     texts["math-summary"] = shown(render(SUMMARY, variables))
+    chosen = {"problem": TEXT_B, "max_idx": 1}
+    solutions = f"Solution 0:\n{SOLVED}\n\nSolution 1:\n\\boxed{{1}}"
+    texts["genselect-comparison"] = shown(render(COMPARED, {**chosen, "solutions": solutions}))
+    compared = {"reasoning": "Is it the second?", "comparison": "Judgment: 0"}
+    texts["genselect-summary"] = shown(render(TOLD, {**chosen, **compared}))
     for code_format in WITH_TOOLS:
         variables = {"problem": TEXT_B, "code_format": code_format, "max_executions": 8}
         texts[f"tir-solution-{code_format}"] = shown(render(SOLUTION, variables))

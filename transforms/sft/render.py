@@ -51,6 +51,7 @@ class SftFormat:
     assistant_end: what ends an answer; None leaves it to the template.
     metadata: what every row gets beside its own columns.
     split: of the rows.
+    shows_prompt: without a template, `input` is what the prompt asks, and not the problem alone.
     """
 
     prompt: str = ""
@@ -62,6 +63,7 @@ class SftFormat:
     assistant_end: str | None = None
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     split: str = "train"
+    shows_prompt: bool = False
 
     def messages(self, trace: Trace) -> Prompt:
         """The messages of a trace's prompt, (role, content) each.
@@ -80,6 +82,8 @@ class SftFormat:
 
     def input_of(self, trace: Trace, messages: Prompt) -> str | Fault:
         """The prompt as a text, up to where the model is to answer; or `template_refuses`."""
+        if self.template is None and self.shows_prompt:
+            return "\n\n".join(content for role, content in messages if role == "user")
         if self.template is None:
             return trace.problem
         return self._rendered(messages, add_generation_prompt=True)

@@ -26,6 +26,7 @@ from transforms.seeding import digest
 # The published names of columns, of which a row of somebody else's may have any.
 GENERATION, REASONING = "generation", "reasoning_content"
 JUDGEMENT, SYMBOLIC = "judgement", "symbolic_correct"
+LABEL = "is_correct"  # of rows that were made here
 PREDICTED = "predicted_answer"
 _TEXTS = ("finish_reason",)
 _COUNTS = ("majority_votes", "total_votes", "total_code_executions")
@@ -36,8 +37,9 @@ class TracesOfRows(beam.PTransform):
     """Read rows that somebody else generated and judged, under the published names.
 
     In:   `Problem` records, whose `extra` holds `generation`, and perhaps `reasoning_content`,
-          `judgement` or `symbolic_correct`, `predicted_answer`, `finish_reason`, `majority_votes`,
-          `total_votes`, `total_code_executions`.
+          `judgement` or `symbolic_correct`, or of rows that were made here `is_correct`;
+          `predicted_answer`, `finish_reason`, `majority_votes`, `total_votes`,
+          `total_code_executions`.
     Out:  `rows`, a `Trace` of each; `rejects`, `missing_generation` and `bad_column`. A judgement
           that cannot be read is none.
     Cost: no shuffle.
@@ -75,7 +77,7 @@ def trace_of_row(
         whole = {"problem": row.text, "expected_answer": row.expected_answer, **columns}
         return Reject(stage, reason, detail, row.id, canonical_json(whole), reply="")
     problem_id = digest("problem", row.text)
-    known = {GENERATION, REASONING, JUDGEMENT, SYMBOLIC, PREDICTED, *_TEXTS, *_COUNTS}
+    known = {GENERATION, REASONING, JUDGEMENT, SYMBOLIC, LABEL, PREDICTED, *_TEXTS, *_COUNTS}
     return Trace(
         id=sample_id(problem_id, int(row.id, 16) % 10**12),
         problem_id=problem_id,
@@ -160,10 +162,11 @@ def _fault(columns: Mapping[str, Any]) -> tuple[str, str]:
 
 def _is_correct(columns: Mapping[str, Any], use_judgement: bool | None) -> bool | None:
     """What a row says of itself; None where it says nothing that can be read."""
+    is_ours = use_judgement is None and columns.get(SYMBOLIC) is None
     if use_judgement is None:
         use_judgement = columns.get(JUDGEMENT) is not None
     if not use_judgement:
-        said = columns.get(SYMBOLIC)
+        said = columns.get(LABEL if is_ours else SYMBOLIC)
         return said if isinstance(said, bool) else None
     verdict = READER.read(str(columns.get(JUDGEMENT) or ""))
     return None if isinstance(verdict, Fault) else verdict == YES

@@ -69,6 +69,20 @@ def test_the_output_is_what_follows_the_prompt():
     assert before + output == ChatTemplate(CHATML).rendered(messages)
 
 
+def test_without_a_template_the_input_is_the_problem_or_if_asked_for_the_prompt():
+    """Without what a template would write around it, and without the system's part."""
+    one = trace(LONG)
+    assert texts(one, None, prompt="math/judge", variables=judged) == (one.problem, LONG)
+    shown, output = texts(one, None, prompt="math/judge", variables=judged, shows_prompt=True)
+    assert output == LONG
+    [(_, system), (_, user)] = SftFormat("math/judge", variables=judged).messages(one)
+    assert shown == user and one.problem in user and system not in shown
+
+
+def judged(one: Trace) -> dict[str, object]:
+    return {"problem": one.problem, "expected_answer": "42", "predicted_answer": "41"}
+
+
 def test_the_templates_arguments_reach_prompt_and_answer():
     """Effort and built-in tools are in the input, and the answer's reasoning is in the output."""
     one = trace(LONG, reasoning_content=THOUGHT)

@@ -1,0 +1,87 @@
+"""The README's table of datasets says what the recipes themselves do.
+
+A row names a dataset, the command that makes it, the command's page and modes; a recipe may have
+several rows, which share its modes out.
+"""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from beam_sdg.options import parse_flags
+from beam_sdg.recipes import RECIPES
+from beam_sdg.recipes.recipe import Context, stages_of
+
+ROOT = Path(__file__).parents[1]
+ROW = re.compile(
+    r"\| (?P<dataset>[^|]+) \| \[`beam-sdg (?P<recipe>[\w-]+)(?P<flags>[^`]*)`\]"
+    r"\((?P<page>docs/[\w-]+\.md)\) \|(?P<modes>(?: `[\w-]+`,?)*) \|"
+)
+
+
+class Row(NamedTuple):
+    """A row of the table."""
+
+    dataset: str
+    recipe: str
+    flags: tuple[str, ...]
+    page: str
+    modes: tuple[str, ...]
+
+
+def table() -> list[Row]:
+    """The rows, of which none is written in another way."""
+    text = (ROOT / "README.md").read_text()
+    lines = text.split("## Datasets\n")[1].split("\n## ")[0].strip().splitlines()
+    assert lines[:2] == ["| dataset | command and page | `--mode` |", "|---|---|---|"]
+    rows = []
+    for line in lines[2 : lines.index("")]:
+        found = ROW.fullmatch(line)
+        assert found, f"the README's table has a row in another form: {line}"
+        flags, modes = tuple(found["flags"].split()), re.findall(r"`([^`]+)`", found["modes"])
+        rows.append(Row(found["dataset"], found["recipe"], flags, found["page"], tuple(modes)))
+    return rows
+
+
+ROWS = table()
+
+
+def test_every_recipe_is_in_the_table_with_all_of_its_modes():
+    """And nothing else is; of a recipe with several rows each mode is in one."""
+    modes = defaultdict(list)
+    for row in ROWS:
+        modes[row.recipe] += row.modes
+    assert {name: sorted(found) for name, found in modes.items()} == {
+        name: sorted(recipe.modes) for name, recipe in RECIPES.items()
+    }
+    assert len({row.dataset for row in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.dataset)
+def test_a_command_has_the_flags_modes_and_page_that_it_is_given(row):
+    """Each mode's flags fit the recipe, and the page says how to call it."""
+    recipe = RECIPES[row.recipe]
+    needed = [
+        f"--{name}=rows.jsonl" for name, field in recipe.config.model_fields.items()
+        if field.is_required()
+    ]  # fmt: skip
+    for mode in row.modes:
+        invocation = parse_flags(recipe, [*needed, f"--mode={mode}"], row.recipe)
+        assert isinstance(invocation.config, recipe.config)
+    assert f"beam-sdg {row.recipe}" in (ROOT / row.page).read_text()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.dataset)
+def test_a_command_without_a_key_is_a_rehearsal(row, tmp_path):
+    """As it stands in the table, it has stages whose every question is rehearsed."""
+    (tmp_path / "rows.jsonl").write_text('{"problem": "How many?", "generation": "One."}\n')
+    flags = [flag.replace("rows.jsonl", str(tmp_path / "rows.jsonl")) for flag in row.flags]
+    invocation = parse_flags(RECIPES[row.recipe], flags, row.recipe)
+    context = Context(models=invocation.models, stage_settings=invocation.stage_settings)
+    stages = stages_of(RECIPES[row.recipe], invocation.config, context)
+    asked = [stage for stage in stages if stage.engine is not None]
+    assert bool(asked) is RECIPES[row.recipe].asks
+    assert {type(stage.engine).__name__ for stage in asked} <= {"Rehearsal"}
