@@ -176,7 +176,7 @@ class ReadDumps(beam.PTransform):
 
 
 class Parsed(NamedTuple):
-    """What the lines of dumps hold; `counts` are (`read`, number of posts, comments and rejects)."""
+    """What the lines of dumps hold; `counts` says of how many posts, comments and faulty rows."""
 
     posts: beam.PCollection
     names: beam.PCollection
