@@ -71,13 +71,14 @@ def decontaminate(
     after: str,
     config: DecontaminationConfig,
     row_type: type = Problem,
-    put: Put = into_extra,
+    put: Put | None = None,
 ) -> Iterator[Stage]:
     """The stages that compare the rows of the stage `after` with benchmarks.
 
     The last one has them under their ids, of type `row_type`: what `put` makes of a row and its
-    label, or where contaminated ones are removed, the others as they came. `LABELS` has the labels.
-    There are none where no benchmarks are named.
+    label. Without it, a row gets its label into its `extra`, or where contaminated ones are
+    removed, the others stay as they came. `LABELS` has the labels. There are no stages where no
+    benchmarks are named.
 
     Raises:
         UsageError, InputError: a benchmark or the embedding model cannot be had.
@@ -116,7 +117,7 @@ def decontaminate(
         inputs=labelled,
         one_per=(f"{NAME}.similar",),
     )
-    put = unchanged if config.remove_contaminated else put
+    put = put or (unchanged if config.remove_contaminated else into_extra)
     yield Stage(
         name=f"{NAME}.clean",
         transform=ApplyLabels(f"{NAME}.clean", config.remove_contaminated, put),

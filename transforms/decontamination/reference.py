@@ -3,7 +3,7 @@
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import pydantic
 
@@ -43,6 +43,7 @@ class MatchSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     )
 
 
+@runtime_checkable
 class Benchmarks(Protocol):
     """What gives the rows of benchmarks, the same in every process; hashable."""
 
