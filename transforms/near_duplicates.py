@@ -107,7 +107,10 @@ class RejectNearDuplicates(beam.PTransform):
         keyed = (records | "KeyRecords" >> beam.Map(_by_id), edges)
         drop = functools.partial(_kept_or_reject, stage=self.stage)
         return (
-            keyed | "Join" >> Group() | "Drop" >> beam.FlatMapTuple(drop) | "Split" >> SplitRejects()
+            keyed
+            | "Join" >> Group()
+            | "Drop" >> beam.FlatMapTuple(drop)
+            | "Split" >> SplitRejects()
         )
 
 
