@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from beam_sdg.recipes.decontaminate import DECONTAMINATE
 from beam_sdg.recipes.genselect import GENSELECT
 from beam_sdg.recipes.infinibyte import INFINIBYTE
 from beam_sdg.recipes.nemotron_math_v2 import NEMOTRON_MATH_V2
@@ -26,6 +27,7 @@ RECIPES = {
         TIR,
         GENSELECT,
         PREPARE_SFT,
+        DECONTAMINATE,
     )
 }
 

@@ -33,9 +33,8 @@ class PrepareSftConfig(JudgedRowsConfig, SftConfig):
     )
 
     def expected_rows(self) -> int:
-        """Of files no more than their sizes allow: a row has at least 100 bytes, if not packed."""
-        there = self.bytes_there()
-        return min(self.num_records, there // 100 + 1) if there else self.num_records
+        """Of files no more than their sizes allow."""
+        return self.rows_at_most()
 
     @pydantic.field_validator("code_format")
     @classmethod

@@ -11,9 +11,9 @@ from beam_sdg.runs import Stage
 from beam_sdg.sources import Source
 from transforms.sft.traces import GENERATION
 
+_BYTES = {".gz": 10, ".bz2": 10, ".xz": 10, ".zst": 10, ".parquet": 10}  # of text, at most
 SAMPLES = Path(__file__).parents[1] / "samples"
 ANSWER_COLUMN = "expected_answer"
-_BYTES = {".gz": 10, ".bz2": 10, ".xz": 10, ".zst": 10, ".parquet": 10}  # of text, at most
 
 
 class SourcesConfig(RecipeConfig):
@@ -41,6 +41,16 @@ class SourcesConfig(RecipeConfig):
         """
         given = self.problems or (f"sample={SAMPLES / f'{sample}.jsonl'}",)
         return tuple(Source.parse(text, **self._columns()).resolve("--column") for text in given)
+
+    def bytes_there(self) -> int:
+        """About how many bytes the files' texts have at most; 0 of datasets of the hub."""
+        files = [file for text in self.problems for file in Source.parse(text).files()]
+        return sum(_BYTES.get(Path(file.path).suffix, 1) * file.size_in_bytes for file in files)
+
+    def rows_at_most(self) -> int:
+        """`num_records`, or as many as the files allow: a row has 100 bytes at least."""
+        there = self.bytes_there()
+        return min(self.num_records, there // 100 + 1) if there else self.num_records
 
     def _columns(self) -> dict[str, Any]:
         names = {"text": self.column, "id": self.id_column, "licence": self.licence}
@@ -108,11 +118,6 @@ class JudgedRowsConfig(AnsweredSourcesConfig):
         description="true: go by the column judgement; false: by symbolic_correct (default: by "
         "judgement where a row has one, then by symbolic_correct, then by is_correct)",
     )
-
-    def bytes_there(self) -> int:
-        """About how many bytes the files' texts have at most; 0 of datasets of the hub."""
-        files = [file for text in self.problems for file in Source.parse(text).files()]
-        return sum(_BYTES.get(Path(file.path).suffix, 1) * file.size_in_bytes for file in files)
 
     def _columns(self) -> dict[str, Any]:
         columns = super()._columns()

@@ -128,6 +128,8 @@ def rendered_prompts() -> dict[str, str]:
     texts["math-solution"] = shown(render("math/solution", {"problem": TEXT_B}))
     answers = {"expected_answer": "752", "predicted_answer": r"752 \text{ g}"}
     texts["math-judge"] = shown(render("math/judge", {"problem": TEXT_B, **answers}))
+    problems = {"first_problem": TEXT_B, "second_problem": TEXT_A}
+    texts["decontamination-check"] = shown(render("decontamination/check", problems))
     texts["math-summary"] = shown(render(SUMMARY, variables))
     chosen = {"problem": TEXT_B, "max_idx": 1}
     solutions = f"Solution 0:\n{SOLVED}\n\nSolution 1:\n\\boxed{{1}}"
