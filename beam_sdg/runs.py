@@ -123,7 +123,8 @@ class Stage:
 
     A stage that `fans_out` makes of each row one or more, with the ids `ID-0`, `ID-1`, …, or a
     reject. `one_per` is for a stage that joins its inputs: those of which each row, or where one
-    fans out each that it was made from, is a row or a reject here.
+    fans out each that it was made from, is a row or a reject here; with `takes_parts` it is each
+    row there, too.
     """
 
     name: str
@@ -136,6 +137,7 @@ class Stage:
     selects: bool = False
     fans_out: bool = False
     one_per: tuple[str, ...] = ()
+    takes_parts: bool = False
 
     @property
     def ask(self) -> Ask | None:
@@ -457,11 +459,13 @@ class Run:
         rows = sum(row_count(path) for path in self.shards_of(stage.name, "rows"))
         reasons = Counter(_reasons(self.shards_of(stage.name, "rejects")))
         made_from = self._fanned_out(stage.name) if stage.fans_out else None
-        if stage.one_per:
-            rows_in, not_sampled = sum(done[name].passed for name in stage.one_per), 0
-        elif inputs:
-            rows_in = math.prod(made.rows for made in inputs)
-            leaves_out = stage.samples or stage.selects
+        leaves_out = stage.samples or stage.selects
+        if inputs:
+            if stage.one_per:
+                each = [done[name] for name in stage.one_per]
+                rows_in = sum(made.rows if stage.takes_parts else made.passed for made in each)
+            else:
+                rows_in = math.prod(made.rows for made in inputs)
             not_sampled = rows_in - rows - reasons.total() if leaves_out else 0
         else:
             counts = self._counts(stage.name)
