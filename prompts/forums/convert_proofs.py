@@ -9,7 +9,7 @@ from typing import NamedTuple
 from prompts import tagged
 
 # What a check or a later vote has to find, and about how often; the rest is good.
-FAULTS = {"unchanged": 0.1, "still_a_proof": 0.1}
+FAULTS = {"unchanged": 0.08, "still_a_proof": 0.1}
 MOST_WORDS = 40
 _PROVE = re.compile(r"\b(?:prove|show|disprove|verify|proof)\b(?: that)?", re.IGNORECASE)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from prompts import tagged
 
 # What a check has to find, or a reader to stand, and about how often; the rest is good JSON.
-FAULTS = {"prose": 0.06, "prose_at_first": 0.06, "text": 0.12}
+FAULTS = {"prose": 0.04, "prose_at_first": 0.06, "text": 0.12}
 _SAID = re.compile(r"answer is:?\s*\$?(-?\d+(?:[./]\d+)?)|\\boxed\{([^{}]+)\}", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.^_{])-?\d{1,6}(?![\w.^_{])")
 

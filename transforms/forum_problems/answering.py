@@ -16,8 +16,8 @@ from transforms.constraint import Constraint
 from transforms.forum_problems.records import (
     HAS_ANSWER,
     NO_ANSWER,
-    FoundAnswer,
     ForumProblem,
+    FoundAnswer,
     ProblemInThread,
 )
 from transforms.grouping import Group

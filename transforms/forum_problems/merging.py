@@ -16,6 +16,7 @@ from transforms.forum_problems.records import (
     ForumProvenance,
 )
 from transforms.grouping import Group
+from transforms.identify import SampleProblems
 from transforms.outcome import Outcome, SplitRejects, without_rejects
 from transforms.records import Call, Problem, Reject
 from transforms.seeding import digest
@@ -52,23 +53,26 @@ class MergeProblems(beam.PTransform):
 
 
 @dataclasses.dataclass(eq=False)
-class AsProblems(beam.PTransform):
+class TakeProblems(beam.PTransform):
     """Hand problems of forums to what solves problems.
 
     In:   `ForumProblem` records that are merged.
-    Out:  `rows`, a `Problem` of each under its id; `rejects`, empty.
-    Cost: no shuffle.
-    Once: a pure function of each problem.
+    Out:  `rows`, a `Problem` of each under its id, of `max_records` at most, drawn by `seed`; the
+          others are left out; no rejects.
+    Cost: one shuffle.
+    Once: a pure function of the problems and the seed.
     """
 
-    shard_by_shard = True
+    max_records: int
+    seed: int
 
     def expand(self, problems: beam.PCollection) -> Outcome:
-        return without_rejects(problems | "Convert" >> beam.Map(problem_of))
+        converted = problems | "Convert" >> beam.Map(problem_of)
+        return without_rejects(converted | "Draw" >> SampleProblems(self.max_records, self.seed))
 
 
 def distinct(
-    text_digest: str, problems: Iterable[ForumProblem], stage: str
+    text_digest: str, problems: Iterable[ForumProblem], stage: str = ""
 ) -> Iterator[ForumProblem | Reject]:
     """Of problems with one text that which stays, under its new id, and the rejects of the rest."""
     kept, *others = sorted(problems, key=_rank)
@@ -125,6 +129,5 @@ def _rank(problem: ForumProblem) -> tuple[int, str]:
 
 
 def _told(call: Call) -> dict[str, Any]:
-    """What decided an answer, without the keys by which a store knows it."""
-    names = ("ask", "prompt", "prompt_hash", "model", "sampling", "seed", "sample")
-    return {name: getattr(call, name) for name in names}
+    """How an answer was asked for, in short: it goes into every row of every solution."""
+    return {name: getattr(call, name) for name in ("ask", "prompt_hash", "model", "seed")}

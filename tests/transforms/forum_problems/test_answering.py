@@ -17,8 +17,8 @@ from transforms.forum_problems.answering import (
 )
 from transforms.forum_problems.records import (
     ExtractedFrom,
-    FoundAnswer,
     ForumProblem,
+    FoundAnswer,
     ProblemInThread,
 )
 from transforms.reading import Fault

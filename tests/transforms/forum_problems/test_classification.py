@@ -51,7 +51,7 @@ def votes(*said: bool) -> list[ClassVote]:
 )
 def test_a_vote_is_read_however_it_is_dressed(name, said, is_one):
     """A capital, a space, quotation marks or emphasis do not make it another class."""
-    for text in (said.format(name), said.format(name).upper()):
+    for text in (said.format(name), said.format(name.upper())):
         assert reader_of(name).read(text) == (name if is_one else f"not {name}")
 
 
