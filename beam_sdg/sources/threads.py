@@ -14,6 +14,7 @@ import pydantic
 
 from beam_sdg.recipes.recipe import Context
 from beam_sdg.runs import Stage, StageManifest
+from beam_sdg.sources.dumps import STACKEXCHANGE, DumpFile, DumpSource, ReadDumps
 from beam_sdg.sources.files import matching
 from beam_sdg.sources.hub import SCHEME, Dataset
 from beam_sdg.sources.problems import Place
@@ -22,17 +23,19 @@ from beam_sdg.sources.thread_rows import THREAD_FORMATS, ThreadSource, thread_of
 from beam_sdg.template_flags import pinned
 from transforms.errors import RowsLost, UsageError
 from transforms.forums.identify import IdentifyThreads
+from transforms.forums.options import PostOptions
 from transforms.forums.posts import PUBLISHED_TOKENS, Budget
 from transforms.identify import SampleProblems
 from transforms.outcome import SourceOutcome, SplitRejects
 from transforms.records import Reject, Thread
 from transforms.sft.lengths import Lengths
 
-_FORMATS = (*THREAD_FORMATS,)
+_FORMATS = (*THREAD_FORMATS, STACKEXCHANGE)
+AnySource = ThreadSource | DumpSource
 
 
-class ThreadsConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
-    """The flags of recipes that begin with threads."""
+class ThreadsConfig(PostOptions):
+    """The flags of recipes that begin with threads; those of `PostOptions` are of dumps."""
 
     threads: tuple[str, ...] = pydantic.Field(
         (),
@@ -66,7 +69,11 @@ class ThreadsConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         budget.of("")
         return budget
 
-    def thread_sources(self, sample: str = "") -> tuple[ThreadSource, ...]:
+    def post_options(self) -> PostOptions:
+        """Which posts of dumps are taken."""
+        return PostOptions(**self.model_dump(include=set(PostOptions.model_fields)))
+
+    def thread_sources(self, sample: str = "") -> tuple[AnySource, ...]:
         """The threads, their files and columns looked at; `sample` is for where none are given.
 
         Raises:
@@ -76,16 +83,21 @@ class ThreadsConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         given = self.threads or ((sample,) if sample else ())
         if not given:
             raise UsageError("--threads is missing; name a file, as in --threads forum=FILE")
-        return tuple(parsed(text, self.thread_licence).resolve() for text in given)
+        found = (parsed(text, self.thread_licence, self.site) for text in given)
+        return tuple(source.resolve() for source in found)
 
 
-def parsed(written: str, licence: str | None = None) -> ThreadSource:
+def parsed(written: str, licence: str | None = None, site: str = "") -> AnySource:
     """The source that FORMAT=PATTERN or FORMAT names; PATTERN alone is of the format `forum`.
 
     Raises:
         UsageError: an unknown format, or one that is not published on the hub.
     """
     name, named, pattern = written.partition("=")
+    if name == STACKEXCHANGE and named:
+        return DumpSource(pattern=pattern, site=site)
+    if name == STACKEXCHANGE:
+        raise UsageError(f"{name} is not read from the hub; write {name}=FILE")
     if name in THREAD_FORMATS and not named:
         published = THREAD_FORMATS[name].published
         if published is None:
@@ -112,15 +124,27 @@ def read_threads(
     Raises:
         UsageError, InputError: as `ThreadsConfig.budget` and `ThreadsConfig.thread_sources`.
     """
-    sources, budget = config.thread_sources(sample), config.budget()
+    sources, budget, options = config.thread_sources(sample), config.budget(), config.post_options()
+    rows = tuple(source for source in sources if isinstance(source, ThreadSource))
+    dumps = tuple(source for source in sources if isinstance(source, DumpSource))
+    files = tuple(file for dump in dumps for file in dump.files(options))
     return Stage(
         name=name,
         transform=ReadThreads(
-            name, sources, budget, config.deduplicate_threads, config.num_threads, context.seed
+            name,
+            rows,
+            files,
+            budget,
+            options,
+            config.deduplicate_threads,
+            config.num_threads,
+            context.seed,
         ),
         row_type=Thread,
         settings={
-            "sources": [source.settings() for source in sources],
+            "sources": [source.settings() for source in rows],
+            "dumps": [dump.settings(options) for dump in dumps],
+            "options": options.model_dump(mode="json") if dumps else {},
             "tokens": budget.tokens,
             "tokenizer": budget.lengths.content_hash(),
             "deduplicate": config.deduplicate_threads,
@@ -135,39 +159,72 @@ def read_threads(
 class ReadThreads(beam.PTransform):
     """Read threads: parse, clean, cut to a budget, identify, deduplicate, sample.
 
-    Out:  `rows`, at most `max_records` threads; `rejects`, rows that are no thread, by reason, and
-          duplicates; `counts`, the numbers of rows `read` and of `usable` ones, from which the
-          rows are drawn.
-    Cost: a file of rows is read by one worker. One shuffle to identify, one to sample.
+    Out:  `rows`, at most `max_records` threads; `rejects`, rows and posts that are in no thread, by
+          reason, and duplicates; `counts`, the numbers of rows `read` and of `usable` threads, from
+          which the rows are drawn. Of posts that have become one thread one is counted.
+    Cost: a file of rows is read by one worker, a dump as `ReadDumps` says. One shuffle to identify,
+          one to sample.
     Once: a retry reads the same rows, of the hub too, since its commit is pinned.
     From: OpenMathReasoning, which prepares forum discussions so.
     """
 
     stage: str
     sources: tuple[ThreadSource, ...]
+    dumps: tuple[DumpFile, ...]
     budget: Budget
+    options: PostOptions
     deduplicate: bool
     max_records: int | None
     seed: int
 
     def expand(self, begin: beam.pvalue.PBegin) -> SourceOutcome:
-        limit = None if self.max_records is None else (self.max_records, self.seed)
+        read = [begin | "Rows" >> ReadRows(self.stage, self.sources, self.budget, self._limit)]
+        if self.dumps:
+            dumps = ReadDumps(self.stage, self.dumps, self.options, self.budget)
+            read.append(begin | "Dumps" >> dumps)
+        threads, rejects, counts = (
+            tuple(collections) | f"Merge_{name}" >> beam.Flatten()
+            for name, collections in zip(
+                SourceOutcome._fields, zip(*read, strict=True), strict=True
+            )
+        )
+        identified = threads | "Identify" >> IdentifyThreads(self.stage, self.deduplicate)
+        rows = identified.rows | "Sample" >> SampleProblems(self.max_records, self.seed)
+        merged = (rejects, identified.rejects) | "MergeRejects" >> beam.Flatten()
+        usable = identified.rows | "CountUsable" >> Counted("usable")
+        summed = (counts, usable) | "MergeCounts" >> beam.Flatten() | beam.CombinePerKey(sum)
+        return SourceOutcome(rows, merged, summed)
+
+    @property
+    def _limit(self) -> tuple[int, int] | None:
+        return None if self.max_records is None else (self.max_records, self.seed)
+
+
+@dataclasses.dataclass(eq=False)
+class ReadRows(beam.PTransform):
+    """Read threads of which each is a row.
+
+    Out:  `rows`, `Thread` records without an id; `rejects`; `counts`, the number of rows `read`.
+    Cost: a file is read by one worker. So is a dataset of the hub, and with a `limit`, (most rows,
+          seed), only until it has given so many threads, in the order of a shuffle by the seed.
+    Once: a retry reads the same rows.
+    """
+
+    stage: str
+    sources: tuple[ThreadSource, ...]
+    budget: Budget
+    limit: tuple[int, int] | None
+
+    def expand(self, begin: beam.pvalue.PBegin) -> SourceOutcome:
         read = (
             begin
             | "Sources" >> beam.Create(self.sources)
             | "Parts" >> beam.FlatMap(_parts)
             | "SpreadParts" >> beam.Reshuffle()
-            | "Read" >> beam.FlatMap(_read, self.stage, self.budget, limit)
+            | "Read" >> beam.FlatMap(_read, self.stage, self.budget, self.limit)
         )
         parsed = read | "SplitParsed" >> SplitRejects()
-        identified = parsed.rows | "Identify" >> IdentifyThreads(self.stage, self.deduplicate)
-        rows = identified.rows | "Sample" >> SampleProblems(self.max_records, self.seed)
-        rejects = (parsed.rejects, identified.rejects) | "MergeRejects" >> beam.Flatten()
-        counts = (
-            read | "CountRead" >> Counted("read"),
-            identified.rows | "CountUsable" >> Counted("usable"),
-        ) | "MergeCounts" >> beam.Flatten()
-        return SourceOutcome(rows, rejects, counts)
+        return SourceOutcome(parsed.rows, parsed.rejects, read | "CountRead" >> Counted("read"))
 
 
 @dataclasses.dataclass(eq=False)
