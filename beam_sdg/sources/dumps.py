@@ -51,6 +51,7 @@ from transforms.outcome import SourceOutcome
 from transforms.records import Reject, Thread
 
 STACKEXCHANGE = "stackexchange"
+READ = "read"
 RANGE_BYTES = 8 << 20
 _BUFFER = 1 << 18
 _END_BYTES = 1 << 12
@@ -211,7 +212,8 @@ class _Lines(_TextSource):
     def read_records(
         self, file_name: str, range_tracker: OffsetRangeTracker
     ) -> Iterator[tuple[int, bytes]]:
-        for line in super().read_records(file_name, range_tracker):
+        lines = super().read_records(file_name, range_tracker)  # type: ignore[no-untyped-call]
+        for line in lines:
             yield range_tracker.last_record_start, line
 
 
@@ -231,7 +233,7 @@ def _read(
     row = row_of(line)
     if row is None:
         return
-    counted = beam.pvalue.TaggedOutput("read", ("read", 1))
+    counted = beam.pvalue.TaggedOutput("read", (READ, 1))
     if file.holds in (POSTS, COMMENTS):
         yield counted
     item = row if isinstance(row, Fault) else _item(row, file, place, options, budget)
@@ -279,11 +281,11 @@ def _ends(path: str, stage: str, files: dict[str, DumpFile]) -> Iterator[Reject]
 
 
 def _joined_into_one(thread: Thread) -> tuple[str, int]:
-    return "read", 1 - posts_in(thread)
+    return READ, 1 - posts_in(thread)
 
 
 def _one_read(element: object) -> tuple[str, int]:
-    return "read", 1
+    return READ, 1
 
 
 def _label(file: DumpFile) -> str:

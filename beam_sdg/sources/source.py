@@ -4,7 +4,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Self
 
 import pydantic
 from apache_beam.io.filesystem import FileMetadata
@@ -59,7 +59,7 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
         """The licences that its format declares for the whole of it; rows may name their own."""
         return (self.format.licence,) if self.format.licence else ()
 
-    def resolve(self, flag: str = "") -> "Source":
+    def resolve(self, flag: str = "") -> Self:
         """This source with its text column settled, and of a dataset the commit and the split.
 
         `flag` is the one that an error tells the user to name the column with, if there is one.
@@ -116,7 +116,7 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
         folder = fixed[: fixed.rfind("/") + 1]
         return path.removeprefix(folder) if path.startswith(folder) else PurePath(path).name
 
-    def _with_text(self, rows: Iterator[Any], flag: str) -> "Source":
+    def _with_text(self, rows: Iterator[Any], flag: str) -> Self:
         peeked = list(itertools.islice(rows, _PEEKED))
         columns = sorted({column for row in peeked if isinstance(row, dict) for column in row})
         if not peeked:
