@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from beam_sdg.recipes.decontaminate import DECONTAMINATE
 from beam_sdg.recipes.infinibyte import INFINIBYTE
 from beam_sdg.recipes.nemotron_math_v2 import NEMOTRON_MATH_V2
 from beam_sdg.recipes.openmathreasoning_problems import OPENMATHREASONING_PROBLEMS
@@ -26,6 +27,7 @@ RECIPES = {
         NEMOTRON_MATH_V2,
         TIR,
         PREPARE_SFT,
+        DECONTAMINATE,
     )
 }
 

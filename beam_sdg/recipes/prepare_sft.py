@@ -5,23 +5,19 @@
 The names of columns and filters are those of NVIDIA's NeMo-Skills.
 """
 
-from pathlib import Path
 from typing import Any
 
 import pydantic
 
-from beam_sdg.recipes.problems import AnsweredSourcesConfig
+from beam_sdg.recipes.problems import AnsweredSourcesConfig, rows_at_most
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import SftConfig, TracesTo, same, training_data
 from beam_sdg.recipes.solving import PROMPT
 from beam_sdg.runs import Stage
-from beam_sdg.sources import Source
 from transforms.records import Trace
 from transforms.sft.render import variables_of
 from transforms.sft.traces import GENERATION, TracesOfRows
 from transforms.tir.formats import CODE_FORMATS
-
-_BYTES = {".gz": 10, ".bz2": 10, ".xz": 10, ".zst": 10, ".parquet": 10}  # of text, at most
 
 
 class PrepareSftConfig(AnsweredSourcesConfig, SftConfig):
@@ -44,10 +40,8 @@ class PrepareSftConfig(AnsweredSourcesConfig, SftConfig):
     )
 
     def expected_rows(self) -> int:
-        """Of files no more than their sizes allow: a row has at least 100 bytes, if not packed."""
-        files = [file for text in self.problems for file in Source.parse(text).files()]
-        sizes = [_BYTES.get(Path(file.path).suffix, 1) * file.size_in_bytes for file in files]
-        return min(self.num_records, sum(sizes) // 100 + 1) if files else self.num_records
+        """Of files no more than their sizes allow."""
+        return rows_at_most(self.problems, self.num_records)
 
     def _columns(self) -> dict[str, Any]:
         columns = super()._columns()

@@ -1,6 +1,7 @@
 """The flags of recipes that take problems, with or without their answers."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,8 +11,16 @@ from beam_sdg.recipes.recipe import Context, RecipeConfig
 from beam_sdg.runs import Stage
 from beam_sdg.sources import Source
 
+_BYTES = {".gz": 10, ".bz2": 10, ".xz": 10, ".zst": 10, ".parquet": 10}  # of text, at most
 SAMPLES = Path(__file__).parents[1] / "samples"
 ANSWER_COLUMN = "expected_answer"
+
+
+def rows_at_most(problems: Sequence[str], limit: int) -> int:
+    """A limit on rows, or as many as the sizes of files allow: one has 100 bytes, if not packed."""
+    files = [file for text in problems for file in Source.parse(text).files()]
+    sizes = [_BYTES.get(Path(file.path).suffix, 1) * file.size_in_bytes for file in files]
+    return min(limit, sum(sizes) // 100 + 1) if files else limit
 
 
 class SourcesConfig(RecipeConfig):

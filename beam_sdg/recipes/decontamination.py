@@ -1,0 +1,175 @@
+"""Decontamination as a part of recipes: records that a benchmark has too are labelled or removed.
+
+    problems ─ .similar ─ .suspects ─ .pairs ─ decontaminate ─ .labels ─┬─ .clean
+         └──────────────────────────────────────────────────────────────┘
+
+The stage and its method are those of NVIDIA's OpenMathReasoning; its parts `retrieve_similar` and
+`check_contamination` are the steps up to `.pairs` and the question.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydantic
+
+from beam_sdg.recipes.recipe import Context
+from beam_sdg.runs import Stage
+from beam_sdg.sources.benchmarks import ALL_PUBLISHED, PUBLISHED, BenchmarkSources
+from beam_sdg.sources.files import local_hash
+from beam_sdg.template_flags import pinned
+from transforms.decontamination import checking
+from transforms.decontamination.embedding import PUBLISHED_MODEL, EmbeddingModel
+from transforms.decontamination.labels import (
+    ApplyLabels,
+    LabelSimilar,
+    Put,
+    into_extra,
+    unchanged,
+)
+from transforms.decontamination.records import (
+    ContaminationLabel,
+    PairVote,
+    Similar,
+    SimilarPair,
+)
+from transforms.decontamination.reference import NEIGHBOURS, MatchSettings
+from transforms.decontamination.similar import FindSimilar
+from transforms.records import Problem
+from transforms.seeding import digest
+
+NAME = "decontaminate"
+LABELS = f"{NAME}.labels"
+
+
+class DecontaminationConfig(MatchSettings):
+    """The flags of recipes that compare what they make with benchmarks: a mixin."""
+
+    benchmarks: tuple[str, ...] = pydantic.Field(
+        (),
+        description=f"what rows are compared with: {ALL_PUBLISHED}, or some of "
+        f"{', '.join(PUBLISHED)}; NAME=FILE, or hf://…; several, separated by commas",
+    )
+    embedding_model: str = pydantic.Field(
+        PUBLISHED_MODEL,
+        description="folder, or NAME[@REVISION] on the hub, of the sentence-transformers model that "
+        "finds neighbours",
+    )
+    check_contamination: bool = pydantic.Field(
+        True,
+        description="ask a model about what is similar; without, neighbours are contaminated",
+    )
+    check_both_ways: bool = pydantic.Field(
+        False, description="ask about each pair a second time, swapped; one yes is enough"
+    )
+    remove_contaminated: bool = pydantic.Field(
+        False, description="reject contaminated rows; without, they are labelled"
+    )
+
+
+def decontaminate(
+    context: Context,
+    after: str,
+    config: DecontaminationConfig,
+    row_type: type = Problem,
+    put: Put | None = None,
+) -> Iterator[Stage]:
+    """The stages that compare the rows of the stage `after` with benchmarks.
+
+    The last one has them under their ids, of type `row_type`: what `put` makes of a row and its
+    label. Without it, a row gets its label into its `extra`, or where contaminated ones are
+    removed, the others stay as they came. `LABELS` has the labels. There are no stages where no
+    benchmarks are named.
+
+    Raises:
+        UsageError, InputError: a benchmark or the embedding model cannot be had.
+    """
+    if not config.benchmarks:
+        return
+    benchmarks = BenchmarkSources.parse(config.benchmarks)
+    settings = MatchSettings(**config.model_dump(include=set(MatchSettings.model_fields)))
+    model, content = EmbeddingModel(), ""
+    if NEIGHBOURS in config.contamination_methods:
+        model, content = _embedding_model(config.embedding_model)
+    yield Stage(
+        name=f"{NAME}.similar",
+        transform=FindSimilar(benchmarks, settings, model),
+        row_type=Similar,
+        settings={
+            **settings.model_dump(),
+            "benchmarks": benchmarks.counts(),
+            "benchmarks_hash": benchmarks.content_hash(),
+            "embedding_model": content,
+        },
+        inputs=(after,),
+    )
+    labelled: tuple[str, ...] = (f"{NAME}.similar",)
+    if config.check_contamination:
+        yield from _checked(context, config.check_both_ways)
+        labelled = (f"{NAME}.similar", NAME)
+    yield Stage(
+        name=LABELS,
+        transform=LabelSimilar(config.check_both_ways, config.check_contamination),
+        row_type=ContaminationLabel,
+        settings={
+            "both_ways": config.check_both_ways,
+            "checked": config.check_contamination,
+        },
+        inputs=labelled,
+        one_per=(f"{NAME}.similar",),
+    )
+    put = put or (unchanged if config.remove_contaminated else into_extra)
+    yield Stage(
+        name=f"{NAME}.clean",
+        transform=ApplyLabels(f"{NAME}.clean", config.remove_contaminated, put),
+        row_type=row_type,
+        settings={"remove": config.remove_contaminated, "put": put.__qualname__},
+        inputs=(after, LABELS),
+        one_per=(after,),
+    )
+
+
+def _checked(context: Context, both_ways: bool) -> Iterator[Stage]:
+    """A model says of each similar pair whether both are the same problem."""
+    yield Stage(
+        name=f"{NAME}.suspects",
+        transform=checking.SelectSuspects(),
+        row_type=Similar,
+        settings={},
+        inputs=(f"{NAME}.similar",),
+        selects=True,
+    )
+    yield Stage(
+        name=f"{NAME}.pairs",
+        transform=checking.PairSuspects(both_ways),
+        row_type=SimilarPair,
+        settings={"both_ways": both_ways},
+        inputs=(f"{NAME}.suspects",),
+        fans_out=True,
+    )
+    yield context.ask(
+        NAME,
+        after=f"{NAME}.pairs",
+        prompt=checking.PROMPT,
+        variables=checking.variables_of,
+        reader=checking.READER,
+        keep=checking.vote_of,
+        row_type=PairVote,
+        greedy=True,
+    )
+
+
+def _embedding_model(written: str) -> tuple[EmbeddingModel, str]:
+    """The model, and what decides its vectors: the hub's commit, or a hash of the folder's files.
+
+    Raises:
+        UsageError: the packages for it are not installed.
+        InputError: there is no such model.
+    """
+    EmbeddingModel().check()
+    name, revision = pinned(written)
+    if revision:
+        return EmbeddingModel(name, revision), f"{name}@{revision}"
+    folder = Path(name).expanduser()
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    parts = [part for path in files for part in (str(path.relative_to(folder)), local_hash(path))]
+    return EmbeddingModel(str(folder)), digest(*parts)

@@ -1,0 +1,46 @@
+"""What counts of a text when it is compared: its tokens, whatever surrounds them."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Sequence
+
+# A number, a word, a character of a script that has no spaces, or a sign of mathematics.
+_TOKEN = re.compile(
+    r"\d+(?:[.,]\d+)*|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
+    r"|[^\W\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[-+*/^=<>%!|]"
+)
+_LAYOUT = re.compile(r"\\(?:left|right|displaystyle|quad|qquad|[,;:! ])(?![A-Za-z])")
+_SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00d7": "*", "\u00b7": "*", "\u00f7": "/"})
+_LATEX_SIGNS = {r"\times": "*", r"\cdot": "*", r"\div": "/", r"\%": "%", r"\dfrac": r"\frac"}
+_LATEX_SIGN = re.compile("|".join(rf"{re.escape(sign)}(?![A-Za-z])" for sign in _LATEX_SIGNS))
+
+
+def tokens(text: str) -> list[str]:
+    """The words, numbers and signs of a text, without case, punctuation, brackets or layout."""
+    plain = unicodedata.normalize("NFKC", text).translate(_SIGNS)
+    plain = _LATEX_SIGN.sub(lambda found: _LATEX_SIGNS[found.group()] + " ", plain)
+    plain = _LAYOUT.sub(" ", plain).casefold()
+    return [_number(token) if token[0].isdigit() else token for token in _TOKEN.findall(plain)]
+
+
+def canonical_text(text: str) -> str:
+    """A text's tokens: equal for texts that say the same in the same words.
+
+    Of a text without any it is the text itself.
+    """
+    return " ".join(tokens(text)) or text.strip()
+
+
+def ngrams(words: Sequence[str], size: int) -> set[int]:
+    """64-bit hashes of the runs of `size` tokens; none of a shorter text."""
+    runs = (" ".join(words[start : start + size]) for start in range(len(words) - size + 1))
+    return {
+        int.from_bytes(hashlib.blake2b(run.encode(), digest_size=8).digest(), "big") for run in runs
+    }
+
+
+def _number(token: str) -> str:
+    """A number without the commas that part its thousands."""
+    whole = re.fullmatch(r"\d{1,3}(?:,\d{3})+(\.\d+)?", token)
+    return token.replace(",", "") if whole else token
