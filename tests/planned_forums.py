@@ -142,26 +142,31 @@ class Plan:
             self.rejects |= {("merge_data", other.id, 0, "duplicate") for other in others}
 
 
+def plain(a: int, b: int) -> str:
+    """A problem that no class has."""
+    return f"Find how many of the {a} boats have fewer than {b} sails."
+
+
 def written_threads(count: int) -> list[dict[str, Any]]:
     """Threads of all kinds, some of which state a problem that another one states."""
     rng = random.Random(1)
     rows = []
     for number in range(count):
         a, b = rng.randint(2, 30), rng.randint(2, 9)
-        plain = f"Find how many of the {a} boats have fewer than {b} sails."
+        plain_one = plain(a, b)
         proof = f"Prove that $x^{b} + {a}$ has at most {b} roots, as asked in round {number}."
         mcq = f"Compute {a} times {b}. (A) {a * b} (B) {a + b} (C) {a - b}"
         binary = f"We add {a} and {b}. Is the sum of round {number} even?"
         post = (
-            plain,
-            f"Hello from round {number}!\n1. {plain}\n[b]2.[/b] {proof}\n3) {binary}",
+            plain_one,
+            f"Hello from round {number}!\n1. {plain_one}\n[b]2.[/b] {proof}\n3) {binary}",
             proof,
             mcq,
             binary,
             f"Find the area in the figure of round {number}, with sides {a} and {b}.",
             f"It was good to meet {a} of you in round {number}.",
-            f"{plain} It was asked in round {number}, and one more time: {plain}",
-            f"1. {plain}\n2. {plain}\n3. Evaluate ${a}^{{{b}}}$ for round {number}.",
+            f"{plain_one} It was asked in round {number}, and one more time: {plain_one}",
+            f"1. {plain_one}\n2. {plain_one}\n3. Evaluate ${a}^{{{b}}}$ for round {number}.",
         )[rng.randrange(9)]
         replies = (
             [f"I get {a}, {TALK}.", f"No, the answer is ${a + b}$."],

@@ -1,8 +1,9 @@
 """The stages that make problems of a forum's threads, for recipes that begin with them.
 
 threads ─ extract_problems ─ classify_problems (proof, mcq, binary, invalid) ─ extract_answers ─┐
-                                  └ proofs ─ convert_proofs ─ classify_converted ───────────────┤
-                                                                                        merge_data
+                                 └─ convert_proofs ─ classify_converted ─────────────────────────┤
+  ┌──────────────────────────────────────────────────────────────────────────────────────────────┘
+  └─ merge_data ─ [near_duplicates] ─ [decontaminate]
 
 The stages' names are those of NVIDIA's OpenMathReasoning.
 """
@@ -13,6 +14,8 @@ from typing import ClassVar, Self
 
 import pydantic
 
+from beam_sdg.recipes.decontamination import DecontaminationConfig, decontaminate
+from beam_sdg.recipes.near_duplicates import NearDuplicatesConfig, near_duplicates
 from beam_sdg.recipes.problems import SAMPLES, AnsweredProblemsConfig
 from beam_sdg.recipes.recipe import Context, RecipeConfig
 from beam_sdg.runs import Stage, StageManifest
@@ -22,7 +25,7 @@ from transforms.forum_problems import answering, classification, conversion, ext
 from transforms.forum_problems.answering import JoinThreads
 from transforms.forum_problems.classification import CLASSES, PROOF, RemoveClass, SelectClass
 from transforms.forum_problems.extraction import SplitProblems
-from transforms.forum_problems.merging import MergeProblems, TakeProblems
+from transforms.forum_problems.merging import MergeProblems, TakeProblems, labelled_problem
 from transforms.forum_problems.records import (
     ClassVote,
     Extraction,
@@ -34,10 +37,12 @@ from transforms.records import Problem
 VOTES_TEMPERATURE = 0.7  # of several votes; a single one draws nothing
 MODEL = "Qwen/Qwen2.5-32B-Instruct"  # published
 # The model of these stages, in modes whose other stages have one of their own.
-MODEL_OF_STAGES = tuple(f"--set={of}.model={MODEL}" for of in ("extract", "classify", "convert"))
+MODEL_OF_STAGES = tuple(
+    f"--set={of}.model={MODEL}" for of in ("extract", "classify", "convert", "decontaminate")
+)
 
 
-class ForumProblemsConfig(ThreadsConfig, RecipeConfig):
+class ForumProblemsConfig(ThreadsConfig, DecontaminationConfig, NearDuplicatesConfig, RecipeConfig):
     """Base of the configurations of recipes that make problems of threads.
 
     Threads are long: with 24,000 tokens of discussion, a row has 100 KB.
@@ -81,29 +86,37 @@ class FromThreadsConfig(ForumProblemsConfig, AnsweredProblemsConfig):
         return self
 
 
-def problems(config: FromThreadsConfig, context: Context) -> Iterator[Stage]:
-    """The stages up to `problems`: one that reads them, or those that make them of threads."""
-    if not config.threads:
-        yield config.read(context, config.sources())
-        return
-    stage = None
-    for stage in problem_stages(config, context):
-        yield stage
-    assert stage is not None
-    most = config.num_records
-    yield Stage(
-        name="problems",
-        transform=TakeProblems(most, context.seed),
-        row_type=Problem,
-        settings={"max_records": most, "seed": context.seed},
-        inputs=(stage.name,),
-        selects=True,
-        verify=functools.partial(_verify_draw, most),
-    )
+def problems(config: FromThreadsConfig, context: Context) -> list[Stage]:
+    """The stages whose last has the problems to solve: of files, or made of threads.
+
+    Raises:
+        UsageError, InputError: something that is named cannot be had.
+    """
+    if config.threads:
+        found = list(problem_stages(config, context))
+        most = config.num_records
+        take = Stage(
+            name="problems",
+            transform=TakeProblems(most, context.seed),
+            row_type=Problem,
+            settings={"max_records": most, "seed": context.seed},
+            inputs=(found[-1].name,),
+            selects=True,
+            verify=functools.partial(_verify_draw, most),
+        )
+        return [*found, take]
+    found = [config.read(context, config.sources())]
+    found += near_duplicates(found[-1].name, config, Problem)
+    found += decontaminate(context, found[-1].name, config)
+    return found
 
 
 def problem_stages(config: ForumProblemsConfig, context: Context) -> Iterator[Stage]:
-    """The stages from threads to problems; the rows of the last are `ForumProblem` records."""
+    """The stages from threads to problems; the rows of the last are `ForumProblem` records.
+
+    Raises:
+        UsageError, InputError: something that is named cannot be had.
+    """
     threads = config.part(ThreadsConfig).model_copy(update={"num_threads": config.threads_read()})
     yield read_threads(context, threads, sample=f"forum={SAMPLES / 'forum.jsonl'}")
     yield context.ask(
@@ -143,6 +156,11 @@ def problem_stages(config: ForumProblemsConfig, context: Context) -> Iterator[St
         inputs=tuple(merged),
         one_per=tuple(merged),
     )
+    last = "merge_data"
+    for stage in near_duplicates(last, config, ForumProblem):
+        yield stage
+        last = stage.name
+    yield from decontaminate(context, last, config, ForumProblem, labelled_problem)
 
 
 def _classified(

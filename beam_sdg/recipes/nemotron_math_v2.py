@@ -141,7 +141,7 @@ def stages(config: NemotronMathV2Config, context: Context) -> list[Stage]:
     easy = [one for one in sets if one.effort == EASY and config.max_pass_rate is not None]
     first = easy if easy and config.vote_scope != "all" else sets
     rest = [one for one in sets if one not in first]
-    found = list(problems(config, context))
+    found = problems(config, context)
     read = found[-1]
     found += _judged(config, context, first, read.name)
     if easy and rest:

@@ -1,7 +1,8 @@
 """OpenMathReasoning's problems: out of a forum's threads, of the right kinds, with their answers.
 
-    threads ─ extract_problems ─ classify_problems ─ extract_answers ─┬─ merge_data ─ export
-                                       └─ convert_proofs ─────────────┘
+    threads ─ extract_problems ─ classify_problems ─ extract_answers ─┬─ merge_data ─┐
+                                       └─ convert_proofs ─────────────┘              │
+                                                            export ─ decontaminate ──┘
 
 The method and the names are those of NVIDIA's OpenMathReasoning; without `convert_proofs`, and of
 Stack Exchange, of Nemotron-Math-v2.
@@ -15,10 +16,17 @@ from beam_sdg.runs import Stage
 from transforms.forum_problems.merging import example_of
 from transforms.forum_problems.records import ForumProblemExample
 
+_FULL = (
+    f"--model={MODEL}",
+    "--benchmarks=published",
+    "--contamination_methods=exact,neighbours",
+    "--similar_top_k=1",
+    "--similarity_threshold=-1",
+)
 MODES = {
     "demo": ("--endpoint=nvidia", "--model=meta/llama-3.3-70b-instruct", "--num_records=10"),
-    "qwen-instruct": ("--threads=aops", f"--model={MODEL}"),
-    "stackexchange": (f"--model={MODEL}", "--convert_proofs=false"),
+    "qwen-instruct": ("--threads=aops", *_FULL),
+    "stackexchange": ("--convert_proofs=false", *_FULL),
 }
 
 
@@ -36,6 +44,8 @@ class OpenMathReasoningProblemsConfig(ForumProblemsConfig):
 
 def stages(config: OpenMathReasoningProblemsConfig, context: Context) -> list[Stage]:
     """The stages."""
+    if not config.threads and not config.benchmarks:
+        config = config.model_copy(update={"benchmarks": ("sample",)})
     found = list(problem_stages(config, context))
     return [*found, context.export(found[-1].name, example_of, ForumProblemExample)]
 

@@ -86,12 +86,12 @@ class OpenMathReasoningConfig(FromThreadsConfig, AnswersConfig, CodeConfig, Summ
 def stages(config: OpenMathReasoningConfig, context: Context) -> list[Stage]:
     """The stages."""
     tool = config.python(context.models_of("generate_solutions")) if config.tir else None
-    found = [
-        *problems(config, context),
+    found = problems(config, context)
+    found += [
         solutions(
             context,
             "generate_solutions",
-            "problems",
+            found[-1].name,
             config.samples,
             temperature=TEMPERATURE,
             python=tool,

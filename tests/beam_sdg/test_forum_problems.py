@@ -32,10 +32,13 @@ def test_threads_come_out_as_planned(data, beam_sdg_command, tmp_path):
     rows = planned_forums.written_threads(count)
     (tmp_path / "own.jsonl").write_text(planned_forums.lines(rows))
     threads = f"{data / 'aops' / 'example.jsonl'},{tmp_path / 'own.jsonl'}"
+    known = [planned_forums.plain(a, b) for a in range(2, 12) for b in range(2, 10)]
+    (tmp_path / "known.jsonl").write_text(planned_forums.lines({"problem": one} for one in known))
     output = tmp_path / "out"
     done = beam_sdg_command(
         "openmathreasoning-problems", f"--output={output}", f"--threads={threads}",
         f"--num_records={count + 10}", "--class_votes=3", f"--rehearsal={FAULTS}",
+        f"--benchmarks=known={tmp_path / 'known.jsonl'}", "--contamination_methods=exact",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
@@ -51,6 +54,7 @@ def test_threads_come_out_as_planned(data, beam_sdg_command, tmp_path):
         assert row["problem"] == problem.text
         assert (row["expected_answer"], row["problem_type"]) == (problem.answer, problem.kind)
         assert row["original_problem"] == problem.original
+        assert row["contaminated"] == (problem.text in known)
         extracted = row["provenance"]["extracted"]
         assert extracted["id"] == problem.id
         assert extracted["thread"]["source_id"] == problem.thread["source_id"]
@@ -60,6 +64,7 @@ def test_threads_come_out_as_planned(data, beam_sdg_command, tmp_path):
     assert stages_that_say(output, planned_forums.TALK) == {"threads", "extract_answers.threads"}
     # Nothing above is true for want of a case.
     assert {row["problem_type"] for row in made.values()} == set(planned_forums.TYPES)
+    assert {row["contaminated"] for row in made.values()} == {True, False}
     assert any(row["provenance"]["extracted"]["id"].endswith("-1") for row in made.values())
     found = Counter((stage.split("_")[0], reason) for stage, _, _, reason in plan.rejects)
     assert found.keys() >= {

@@ -42,7 +42,7 @@ def vote_of(answered: Answered[ForumProblem, str], name: str) -> ClassVote:
 
 
 def is_member(votes: Iterable[ClassVote]) -> bool | None:
-    """Whether most votes say so; None where as many say the one as the other, or nobody anything."""
+    """Whether most votes say so; None where there are none, or as many for it as against it."""
     balance = sum(1 if vote.is_member else -1 for vote in votes)
     return balance > 0 if balance else None
 

@@ -100,8 +100,8 @@ class SplitProblems(beam.PTransform):
     """Take the problems of each thread apart.
 
     In:   `Extraction` records.
-    Out:  `rows`, a `ForumProblem` of each problem, `THREAD-0`, `THREAD-1`, …; `rejects`, the threads
-          without one (`no_problem`).
+    Out:  `rows`, a `ForumProblem` of each problem, `THREAD-0`, `THREAD-1`, …; `rejects`, the
+          threads without one (`no_problem`).
     Cost: no shuffle.
     Once: a pure function of each extraction.
 

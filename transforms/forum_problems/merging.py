@@ -9,6 +9,8 @@ import apache_beam as beam
 
 from transforms.answers import has_answer
 from transforms.codec import canonical_json, to_json, to_row
+from transforms.decontamination.labels import is_contaminated
+from transforms.decontamination.records import ContaminationLabel
 from transforms.forum_problems.records import (
     PROBLEM_TYPES,
     ForumProblem,
@@ -84,6 +86,11 @@ def distinct(
         yield Reject(stage, "duplicate", detail, other.id, to_json(other), reply="")
 
 
+def labelled_problem(problem: ForumProblem, label: ContaminationLabel) -> ForumProblem:
+    """The problem with what the comparison with benchmarks came to."""
+    return dataclasses.replace(problem, contaminated=is_contaminated(label))
+
+
 def problem_of(merged: ForumProblem) -> Problem:
     """The problem for solving; its thread, authors and calls are columns of its own."""
     extracted, thread = merged.extracted, merged.extracted.thread
@@ -91,6 +98,7 @@ def problem_of(merged: ForumProblem) -> Problem:
         **json.loads(thread.extra or "{}"),
         "problem_type": merged.problem_type,
         "original_problem": merged.original_problem,
+        **({} if merged.contaminated is None else {"contaminated": merged.contaminated}),
         "thread_id": thread.id,
         "extracted_id": extracted.id,
         "attributions": [to_row(one) for one in extracted.attributions],
@@ -115,6 +123,7 @@ def example_of(merged: ForumProblem) -> ForumProblemExample:
         problem_type=merged.problem_type,
         problem_source=merged.extracted.thread.source,
         original_problem=merged.original_problem,
+        contaminated=merged.contaminated,
         id=merged.id,
         provenance=ForumProvenance(merged.extracted, merged.calls),
     )

@@ -1,4 +1,4 @@
-"""What travels from a thread to its problems. None of it but `ProblemInThread` has the forum's text.
+"""What travels from a thread to its problems: none but `ProblemInThread` has the forum's text.
 
 A thread's k-th problem has the id `THREAD-k` until problems are merged; then its id is a hash of
 its text, as that of a problem from a file is, and the old one is in `extracted`.
@@ -80,7 +80,8 @@ class ForumProblem:
 
     `calls` are those of the extraction, of the votes on its classes, of its conversion and of its
     answer. `problem_type` is "" until it is one of `PROBLEM_TYPES`. `original_problem` is the
-    statement that a converted one was made from.
+    statement that a converted one was made from. `contaminated` is None where it was compared with
+    no benchmark.
     """
 
     id: str
@@ -90,6 +91,7 @@ class ForumProblem:
     expected_answer: str | None = None
     problem_type: str = ""
     original_problem: str | None = None
+    contaminated: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,5 +131,6 @@ class ForumProblemExample:
     problem_type: str
     problem_source: str
     original_problem: str | None
+    contaminated: bool | None
     id: str
     provenance: ForumProvenance

@@ -75,7 +75,7 @@ def outcome(rejects: bool, *said: bool) -> list[ForumProblem | Reject]:
 
 
 def test_a_problem_goes_on_is_rejected_or_left_to_others():
-    """Members are rejects with the class for a reason, or left out; the undecided always rejects."""
+    """Members are rejects by their class, or left out; the undecided are rejects anyway."""
     [row] = outcome(True, False, False, True)
     assert isinstance(row, ForumProblem)
     assert [call.sample for call in row.calls] == [0, 1, 2]
