@@ -53,8 +53,8 @@ class Problem:
 class Attribution:
     """Who wrote a post that a row was made from, as its licence asks to be told.
 
-    `author` is a name, or "" where nobody knows; `posted` an ISO date; `licence` the one that
-    applied to the post on that day.
+    `author` is a name, or where none is known the address of the account, or ""; `posted` an ISO
+    date; `licence` the one that applied to the post on that day.
     """
 
     author: str

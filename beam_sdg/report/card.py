@@ -103,7 +103,7 @@ def _features(columns: Iterable[Column]) -> list[dict[str, Any]]:
 
 
 def _licence_names(figures: Figures) -> list[str]:
-    said = {licence.lower() for licence in figures.data.licences}
+    said = {one.lower() for each in figures.data.licences for one in each.split(" AND ")}
     return sorted({name if name in _LICENCES else "other" for name in said}) or ["other"]
 
 

@@ -154,22 +154,8 @@ class ReadDumps(beam.PTransform):
     budget: Budget
 
     def expand(self, begin: beam.pvalue.PBegin) -> SourceOutcome:
-        by_path = {file.path: file for file in self.files}
-        paths = begin | "Files" >> beam.Create(list(by_path))
-        ends = paths | "Ends" >> beam.FlatMap(_ends, self.stage, by_path)
-        read = (
-            paths
-            | "Lines"
-            >> ReadAllFiles(
-                True, CompressionTypes.UNCOMPRESSED, RANGE_BYTES, 0, _Lines, with_filename=True
-            )
-            | "Rows"
-            >> beam.FlatMap(_read, self.stage, by_path, self.options, self.budget).with_outputs(
-                "names", "notes", "rejects", "read", main="posts"
-            )
-        )
-        posts = read.posts
-        rejects = [ends, read.rejects]
+        read = begin | "ReadPosts" >> ReadPosts(self.stage, self.files, self.options, self.budget)
+        posts, rejects = read.posts, [read.rejects]
         if self._have(USERS):
             posts = (posts, read.names) | "NameAuthors" >> NameAuthors()
         if self._have(COMMENTS):
@@ -179,20 +165,57 @@ class ReadDumps(beam.PTransform):
         else:
             keyed = posts | "KeyByThread" >> beam.Map(keyed_by_thread)
         joined = (keyed, read.notes) | "Join" >> JoinThreads(self.stage, self.options, self.budget)
-        counts = (
-            (
-                read.read,
-                joined.rows | "LessJoined" >> beam.Map(_joined_into_one),
-                ends | "CountEnds" >> beam.Map(_one_read),
-            )
-            | "MergeCounts" >> beam.Flatten()
-            | "Count" >> beam.CombinePerKey(sum)
-        )
+        joined_into_one = joined.rows | "LessJoined" >> beam.Map(_less_joined)
+        summed = joined_into_one | "SumJoined" >> beam.CombinePerKey(sum)
+        counts = (read.counts, summed) | "MergeCounts" >> beam.Flatten()
         merged = (*rejects, joined.rejects) | "MergeRejects" >> beam.Flatten()
         return SourceOutcome(joined.rows, merged, counts)
 
     def _have(self, holds: str) -> bool:
         return any(file.holds == holds for file in self.files)
+
+
+class Parsed(NamedTuple):
+    """What the lines of dumps hold; `counts` says of how many posts, comments and faulty rows."""
+
+    posts: beam.PCollection
+    names: beam.PCollection
+    notes: beam.PCollection
+    rejects: beam.PCollection
+    counts: beam.PCollection
+
+
+@dataclasses.dataclass(eq=False)
+class ReadPosts(beam.PTransform):
+    """Read the files of dumps, line by line, as posts, names and notes.
+
+    Out:  `posts`, the refused ones among them, without their text; `names` and `notes`; `rejects`,
+          lines that are of no use, refused posts and missing ends.
+    Cost: files are read in ranges of 8 MiB, each by any worker. No shuffle of what is in them.
+    Once: a retry reads the same ranges.
+    """
+
+    stage: str
+    files: tuple[DumpFile, ...]
+    options: PostOptions
+    budget: Budget
+
+    def expand(self, begin: beam.pvalue.PBegin) -> Parsed:
+        by_path = {file.path: file for file in self.files}
+        paths = begin | "Files" >> beam.Create(list(by_path))
+        ends = paths | "Ends" >> beam.FlatMap(_ends, self.stage, by_path)
+        lines = paths | "Lines" >> ReadAllFiles(
+            True, CompressionTypes.UNCOMPRESSED, RANGE_BYTES, 0, _Lines, with_filename=True
+        )
+        read = lines | "Rows" >> beam.FlatMap(
+            _read, self.stage, by_path, self.options, self.budget
+        ).with_outputs("names", "notes", "rejects", "read", main="posts")
+        counts = (
+            read.read | "CountRows" >> beam.CombinePerKey(sum),
+            ends | "OneEnd" >> beam.Map(_one_read) | "CountEnds" >> beam.CombinePerKey(sum),
+        ) | "MergeCounts" >> beam.Flatten()
+        rejects = (read.rejects, ends) | "MergeRejects" >> beam.Flatten()
+        return Parsed(read.posts, read.names, read.notes, rejects, counts)
 
 
 class _Lines(_TextSource):
@@ -280,7 +303,7 @@ def _ends(path: str, stage: str, files: dict[str, DumpFile]) -> Iterator[Reject]
         yield row_reject(bad_row("cut_off", fault, tail), place, stage, "cut_off", fault)
 
 
-def _joined_into_one(thread: Thread) -> tuple[str, int]:
+def _less_joined(thread: Thread) -> tuple[str, int]:
     return READ, 1 - posts_in(thread)
 
 
