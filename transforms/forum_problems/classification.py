@@ -85,8 +85,8 @@ class RemoveClass(beam.PTransform):
             yield problem
             return
         counted = f"{sum(vote.is_member for vote in votes)} of {len(votes)} readable votes"
-        reason, detail = why_removed(self.name) if member else ("unclassified", "nobody can tell")
         if self.rejects or member is None:
+            reason, detail = why_removed(self.name if member else "")
             row = to_json(problem)
             yield Reject(self.stage, reason, f"{detail}: {counted}", problem_id, row, reply="")
 
@@ -118,7 +118,9 @@ class SelectClass(beam.PTransform):
 
 
 def why_removed(name: str) -> tuple[str, str]:
-    """(reason, detail) of a problem of a class."""
+    """(reason, detail) of a problem of a class; without one, of a problem that has no verdict."""
+    if not name:
+        return "unclassified", "as many votes say the one as the other, or none can be read"
     if name == PROOF:
         return "proof", "it asks for a proof, which has no final answer"
     if name == MCQ:
