@@ -1,12 +1,12 @@
-"""Dumps of Stack Exchange: posts a second by one and two processes, and memory by a dump's size.
+"""Dumps of Stack Exchange: memory by a dump's size, and posts a second by one and two workers.
 
-    python benchmarks/stackexchange.py             up to 400,000 posts, of about 1.3 KB each
-    python benchmarks/stackexchange.py --quick     a tenth of it
+    python benchmarks/stackexchange.py                  100,000 posts of about 1.5 KB, and less
+    python benchmarks/stackexchange.py --posts 10000    fewer
 
-Each case reads a generated dump in a process of its own: lines, XML and HTML (`read`), and joins
-questions and answers into threads as well (`joined`). Peaks are of the process, or of the largest
-of its workers. Two workers should read nearly twice as fast as one, and memory should not grow with
-the dump.
+Each case reads a generated dump in a process of its own. In process, questions and answers are
+joined into threads as well, and memory should hardly grow with the dump. With workers, which are
+further processes, lines, XML and HTML are read and nothing is joined: two should be nearly twice as
+fast as one, where there are two processors.
 """
 
 import argparse
@@ -26,7 +26,6 @@ from beam_sdg.sources.dumps import DumpSource, ReadDumps, ReadPosts
 from transforms.forums.options import PostOptions
 from transforms.forums.posts import Budget
 
-SIZES = (100_000, 400_000)
 ANSWERS = 2  # of each question
 WORDS = ("let", "the", "map", "be", "such", "that", "for", "every", "point", "compact", "set", "we")
 FORMULA = r"$$\sum_{k=1}^{n} k^{%d} &lt; \int_0^{n+1} x^{%d}\,dx \quad\text{for } n &gt; %d.$$"
@@ -63,55 +62,66 @@ def expect(number: int, wanted: int) -> None:
     assert number == wanted, f"{number}, not {wanted}"
 
 
-def run(folder: str, posts: int, workers: int, joined: bool) -> None:
-    """Read in this process, or with workers of it, and print seconds and peak bytes."""
+def run(folder: str, posts: int, workers: int) -> None:
+    """Join in this process, or read with workers of it, and print seconds and peak bytes."""
     flags = ["--runner=FnApiRunner", f"--temp_location={folder}/shuffles"]
-    if workers > 1:
+    if workers:
         flags += ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
     options, budget = PostOptions(), Budget()
     files = tuple(DumpSource(pattern=f"{folder}/{posts}/Posts.xml", site="math").files(options))
     began = time.perf_counter()
     with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
-        if joined:
-            rows = pipeline | ReadDumps("threads", files, options, budget)
-            found, wanted = rows.rows, -(-posts // (ANSWERS + 1))
-        else:
+        if workers:
             found = (pipeline | ReadPosts("threads", files, options, budget)).posts
             wanted = posts
+        else:
+            found = (pipeline | ReadDumps("threads", files, options, budget)).rows
+            wanted = -(-posts // (ANSWERS + 1))
         _ = found | beam.combiners.Count.Globally() | beam.Map(expect, wanted)
-    seconds = time.perf_counter() - began
-    who = resource.RUSAGE_CHILDREN if workers > 1 else resource.RUSAGE_SELF
-    print(seconds, resource.getrusage(who).ru_maxrss * 1024)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(time.perf_counter() - began, peak)
+
+
+def measured(folder: str, posts: int, workers: int) -> tuple[float, float]:
+    """(seconds, peak bytes) of a process that does it."""
+    path = Path(folder, str(posts), "Posts.xml")
+    if not path.exists():
+        path.parent.mkdir()
+        write_dump(path, posts)
+    command = [sys.executable, __file__, "--case", folder, str(posts), str(workers)]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    done = subprocess.run(command, text=True, check=True, **quiet)
+    seconds, peak = map(float, done.stdout.split())
+    return seconds, peak
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--case", nargs=4)
+    parser.add_argument("--posts", type=int, default=100_000)
+    parser.add_argument("--case", nargs=3)
     flags = parser.parse_args()
     if flags.case:
-        folder, posts, workers, joined = flags.case
-        run(folder, int(posts), int(workers), joined == "joined")
+        folder, posts, workers = flags.case
+        run(folder, int(posts), int(workers))
         return
-    sizes = [size // 10 if flags.quick else size for size in SIZES]
-    print(f"{'posts':>8} {'MB':>6} {'':7} {'workers':>7} {'seconds':>8} {'posts/s':>8} {'MiB':>6}")
     with tempfile.TemporaryDirectory() as folder:
-        for posts in sizes:
-            path = Path(folder, str(posts), "Posts.xml")
-            path.parent.mkdir()
-            write_dump(path, posts)
-            for what, workers in (("read", 1), ("read", 2), ("joined", 1), ("joined", 2)):
-                command = [sys.executable, __file__, "--case", folder, posts, workers, what]
-                done = subprocess.run(
-                    [*map(str, command)], stdout=subprocess.PIPE, text=True, check=True
-                )
-                seconds, peak = map(float, done.stdout.split())
-                size = path.stat().st_size / 1e6
-                print(
-                    f"{posts:8,} {size:6.0f} {what:7} {workers:7} {seconds:8.1f} "
-                    f"{posts / seconds:8.0f} {peak / 2**20:6.0f}",
-                    flush=True,
-                )
+        print("joined, in this process")
+        for posts in (flags.posts // 4, flags.posts // 2, flags.posts):
+            seconds, peak = measured(folder, posts, 0)
+            size = Path(folder, str(posts), "Posts.xml").stat().st_size
+            print(
+                f"{posts:9,} posts, {size / 1e6:4.0f} MB: {seconds:6.1f} s, "
+                f"{posts / seconds:6,.0f} posts/s, peak {peak / 2**20:4.0f} MiB",
+                flush=True,
+            )
+        print("read, by workers, without the time that an empty dump takes")
+        took = {}
+        for workers in (1, 2):
+            idle, _ = measured(folder, 1, workers)
+            took[workers] = measured(folder, flags.posts, workers)[0] - idle
+            rate = flags.posts / took[workers]
+            print(f"{workers} workers: {took[workers]:6.1f} s, {rate:6,.0f} posts/s", flush=True)
+        print(f"two are {took[1] / took[2]:.2f} times as fast")
 
 
 if __name__ == "__main__":
