@@ -8,8 +8,10 @@ Of the product nothing is used but seeds, fates and the plans of its rehearsals.
 """
 
 import dataclasses
+import html
 import json
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -152,7 +154,7 @@ def written_threads(count: int) -> list[dict[str, Any]]:
     rng = random.Random(1)
     rows = []
     for number in range(count):
-        a, b = rng.randint(2, 30), rng.randint(2, 9)
+        a, b = rng.randint(2, 9), rng.randint(2, 9)
         plain_one = plain(a, b)
         proof = f"Prove that $x^{b} + {a}$ has at most {b} roots, as asked in round {number}."
         mcq = f"Compute {a} times {b}. (A) {a * b} (B) {a + b} (C) {a - b}"
@@ -177,6 +179,25 @@ def written_threads(count: int) -> list[dict[str, Any]]:
         talk = "\n\n".join(f"Post {n}:\n{reply}" for n, reply in enumerate(replies, start=1))
         rows.append({"id": number, "forum_post": post, "forum_discussions": talk})
     return rows
+
+
+def dump_of(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The same as the posts of a Stack Exchange dump, whose titles are all different."""
+    posts = ['<?xml version="1.0" encoding="utf-8"?>', "<posts>"]
+    for row in rows:
+        question = len(posts) - 1
+        kind = f'PostTypeId="1" Title="Boats, round {row["id"]}"'
+        posts.append(_post(question, kind, row["forum_post"]))
+        for reply in filter(None, re.split(r"\n*Post \d+:\n", row["forum_discussions"])):
+            kind = f'PostTypeId="2" ParentId="{question}"'
+            posts.append(_post(len(posts) - 1, kind, reply))
+    return "\n".join([*posts, "</posts>", ""])
+
+
+def _post(number: int, kind: str, text: str) -> str:
+    body = html.escape("".join(f"<p>{html.escape(line)}</p>\n" for line in text.splitlines()))
+    day = f'CreationDate="2016-03-04T05:06:07.89" OwnerUserId="{number % 99}" Score="1"'
+    return f'  <row Id="{number}" {kind} {day} Body="{body}" />'.replace("\n", "&#xA;")
 
 
 def lines(rows: Iterable[Mapping[str, Any]]) -> str:

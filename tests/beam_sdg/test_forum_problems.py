@@ -27,12 +27,13 @@ def stages_that_say(output: Path, said: str) -> set[str]:
 
 
 def test_threads_come_out_as_planned(data, beam_sdg_command, tmp_path):
-    """Ten of AoPS and written ones of all kinds: every problem kept and every reject is planned."""
+    """Ten of AoPS and a dump of all kinds: every problem kept and every reject is planned."""
     count = planned.problems(110)
-    rows = planned_forums.written_threads(count)
-    (tmp_path / "own.jsonl").write_text(planned_forums.lines(rows))
-    threads = f"{data / 'aops' / 'example.jsonl'},{tmp_path / 'own.jsonl'}"
-    known = [planned_forums.plain(a, b) for a in range(2, 12) for b in range(2, 10)]
+    dump = planned_forums.dump_of(planned_forums.written_threads(count))
+    (tmp_path / "boats.stackexchange.com").mkdir()
+    (tmp_path / "boats.stackexchange.com" / "Posts.xml").write_text(dump)
+    threads = f"{data / 'aops' / 'example.jsonl'},stackexchange={tmp_path}/*/Posts.xml"
+    known = [planned_forums.plain(a, b) for a in range(2, 5) for b in range(2, 10)]
     (tmp_path / "known.jsonl").write_text(planned_forums.lines({"problem": one} for one in known))
     output = tmp_path / "out"
     done = beam_sdg_command(
@@ -43,7 +44,7 @@ def test_threads_come_out_as_planned(data, beam_sdg_command, tmp_path):
     assert done.returncode == 0, done.stderr
 
     read = planned.stage_rows(output, "threads")
-    assert len(read) == len({(row["forum_post"], row["forum_discussions"]) for row in rows}) + 10
+    assert len(read) == count + 10
     plan = Plan(ENGINE, votes=3, converts=True)
     plan.take(read.values())
     made = planned.dataset_rows(output)
