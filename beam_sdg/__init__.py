@@ -8,6 +8,7 @@ from transforms.ask import Ask, AskInTurn  # first: it imports Beam without its 
 from beam_sdg.recipes.recipe import Context, Recipe, RecipeConfig  # isort: skip
 from beam_sdg.runs import Stage  # isort: skip
 from beam_sdg.sources import Source  # isort: skip
+from beam_sdg.sources.threads import ThreadsConfig, read_threads  # isort: skip
 from beam_sdg.version import __version__  # isort: skip
 from transforms.cross_join import SampleCrossJoin
 from transforms.engines.endpoint import Endpoint
@@ -28,6 +29,7 @@ from transforms.outcome import Outcome
 from transforms.reading import Choice, Fault, Grammar, Pattern, Structured, Text
 from transforms.records import (
     Answered,
+    Attribution,
     Call,
     JudgedSolution,
     Judgement,
@@ -36,6 +38,7 @@ from transforms.records import (
     Reject,
     SftExample,
     Solution,
+    Thread,
     Trace,
 )
 from transforms.repairing import FillMajorityAnswer
@@ -49,6 +52,7 @@ __all__ = [
     "ApplyVerdicts",
     "Ask",
     "AskInTurn",
+    "Attribution",
     "Call",
     "Choice",
     "CompareAnswers",
@@ -88,8 +92,11 @@ __all__ = [
     "Stage",
     "Structured",
     "Text",
+    "Thread",
+    "ThreadsConfig",
     "Trace",
     "UsageError",
     "Vllm",
     "__version__",
+    "read_threads",
 ]
