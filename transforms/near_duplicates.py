@@ -59,8 +59,7 @@ class Signatures:
 
     def bands(self) -> tuple[int, int]:
         """How many bands there are, and the values in each: as datasketch finds best."""
-        index = MinHashLSH(threshold=self.threshold, num_perm=_PERMUTATIONS)
-        return index.b, index.r
+        return _bands(self.threshold)
 
     def of(self, text: str) -> bytes:
         """The signature of a text: equal for texts with the same runs of words."""
@@ -99,7 +98,8 @@ class RejectNearDuplicates(beam.PTransform):
             records
             | "Bands" >> beam.FlatMap(banded, self.signatures)
             | "GroupBands" >> Group()
-            | "Compare" >> beam.FlatMapTuple(compared, self.signatures)
+            | "Compare"
+            >> beam.FlatMapTuple(functools.partial(compared, signatures=self.signatures))
             | "KeyEdges" >> beam.Map(_together)
             | "GroupEdges" >> Group()
             | "Resolve" >> beam.FlatMapTuple(_resolved)
@@ -107,7 +107,10 @@ class RejectNearDuplicates(beam.PTransform):
         keyed = (records | "KeyRecords" >> beam.Map(_by_id), edges)
         drop = functools.partial(_kept_or_reject, stage=self.stage)
         return (
-            keyed | "Join" >> Group() | "Drop" >> beam.FlatMapTuple(drop) | "Split" >> SplitRejects()
+            keyed
+            | "Join" >> Group()
+            | "Drop" >> beam.FlatMapTuple(drop)
+            | "Split" >> SplitRejects()
         )
 
 
@@ -118,7 +121,9 @@ def banded(record: Any, signatures: Signatures) -> Iterator[tuple[str, Signed]]:
         yield key, Signed(record.id, signature)
 
 
-def compared(band: str, signed: Iterable[Signed], signatures: Signatures) -> Iterator[Edge]:
+def compared(
+    band: str, signed: Iterable[Signed], signatures: Signatures = Signatures()
+) -> Iterator[Edge]:
     """The near pairs among the records of a band that are not compared in an earlier one.
 
     Of equal signatures the smallest id is compared with others, and stands for the rest.
@@ -161,8 +166,8 @@ def resolved(edges: Iterable[Edge]) -> dict[str, Edge]:
 
 
 def _keys(signature: bytes, signatures: Signatures) -> Sequence[str]:
-    bands, rows = _bands(signatures)
-    width = 4 * rows
+    bands, values = signatures.bands()
+    width = 4 * values
     return [
         f"{number}:{signature[number * width : (number + 1) * width].hex()}"
         for number in range(bands)
@@ -170,8 +175,9 @@ def _keys(signature: bytes, signatures: Signatures) -> Sequence[str]:
 
 
 @functools.lru_cache(maxsize=8)
-def _bands(signatures: Signatures) -> tuple[int, int]:
-    return signatures.bands()
+def _bands(threshold: float) -> tuple[int, int]:
+    index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)  # a search of some seconds
+    return index.b, index.r
 
 
 def _together(edge: Edge) -> tuple[str, Edge]:

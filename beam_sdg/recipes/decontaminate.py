@@ -92,9 +92,7 @@ def put(problem: Problem, label: ContaminationLabel) -> DecontaminatedProblem:
         for finding in evidence(label)
     )
     calls = {call.keys: call for finding in label.findings for call in finding.calls}
-    origin = Origin(
-        problem.id, problem.source, problem.source_id, problem.licence, problem.extra
-    )
+    origin = Origin(problem.id, problem.source, problem.source_id, problem.licence, problem.extra)
     return DecontaminatedProblem(
         id=problem.id,
         problem=problem.text,

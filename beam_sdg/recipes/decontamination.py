@@ -7,22 +7,28 @@ The stage and its method are those of NVIDIA's OpenMathReasoning; its parts `ret
 `check_contamination` are the steps up to `.pairs` and the question.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import pydantic
 
 from beam_sdg.recipes.recipe import Context
 from beam_sdg.runs import Stage
+from beam_sdg.shards import read_shard
 from beam_sdg.sources.benchmarks import ALL_PUBLISHED, PUBLISHED, BenchmarkSources
 from beam_sdg.sources.files import local_hash
 from beam_sdg.template_flags import pinned
 from transforms.decontamination import checking
 from transforms.decontamination.embedding import PUBLISHED_MODEL, EmbeddingModel
 from transforms.decontamination.labels import (
+    CONTAMINATED,
+    UNCHECKED,
     ApplyLabels,
     LabelSimilar,
     Put,
+    evidence,
     into_extra,
     unchanged,
 )
@@ -32,7 +38,7 @@ from transforms.decontamination.records import (
     Similar,
     SimilarPair,
 )
-from transforms.decontamination.reference import NEIGHBOURS, MatchSettings
+from transforms.decontamination.reference import NEIGHBOURS, MatchSettings, Method
 from transforms.decontamination.similar import FindSimilar
 from transforms.records import Problem
 from transforms.seeding import digest
@@ -51,8 +57,8 @@ class DecontaminationConfig(MatchSettings):
     )
     embedding_model: str = pydantic.Field(
         PUBLISHED_MODEL,
-        description="folder, or NAME[@REVISION] on the hub, of the sentence-transformers model that "
-        "finds neighbours",
+        description="folder, or NAME[@REVISION] on the hub, of the sentence-transformers model "
+        "that finds neighbours",
     )
     check_contamination: bool = pydantic.Field(
         True,
@@ -116,6 +122,7 @@ def decontaminate(
         },
         inputs=labelled,
         one_per=(f"{NAME}.similar",),
+        tell=functools.partial(found_in, benchmarks),
     )
     put = put or (unchanged if config.remove_contaminated else into_extra)
     yield Stage(
@@ -126,6 +133,27 @@ def decontaminate(
         inputs=(after, LABELS),
         one_per=(after,),
     )
+
+
+def found_in(benchmarks: BenchmarkSources, paths: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Of each benchmark: its rows, those that some record has, and such records by method.
+
+    `unchecked` are the records of which nobody could say; they are in no other number.
+    """
+    told = {
+        name: {"rows": rows, "found": 0, **dict.fromkeys(get_args(Method), 0), UNCHECKED: 0}
+        for name, rows in benchmarks.counts().items()
+    }
+    found: set[tuple[str, str]] = set()
+    for label in (one for path in paths for one in read_shard(path, ContaminationLabel)):
+        best = {finding.match.benchmark: finding.match for finding in reversed(evidence(label))}
+        for name, match in best.items():
+            told[name][UNCHECKED if label.verdict == UNCHECKED else match.method] += 1
+        if label.verdict == CONTAMINATED:
+            found |= {(one.match.benchmark, one.match.row) for one in evidence(label)}
+    for name, _ in found:
+        told[name]["found"] += 1
+    return told
 
 
 def _checked(context: Context, both_ways: bool) -> Iterator[Stage]:

@@ -8,6 +8,7 @@ from beam_sdg.report.asked import AskFigures
 from beam_sdg.report.figures import Figures
 from beam_sdg.report.shown import counted, dollars, line, measured, share
 from beam_sdg.report.spread import Spread
+from beam_sdg.runs import StageManifest
 
 _ENGINES_NOTE = (
     "Of vLLM that was run here, whoever asked it meanwhile: prompt tokens found in its prefix "
@@ -62,6 +63,7 @@ def tables(figures: Figures) -> list[Table]:
             ("split", "rows", "share"),
             tuple(_splits(figures)),
         ),
+        *(_told(stage) for stage in figures.manifest.stages if stage.told),
         Table(
             "values",
             "Columns of few values",
@@ -176,6 +178,13 @@ def _funnel(figures: Figures) -> Iterator[Row]:
             yield Row("made from", ("", counted(stage.made_from), "", ""), part=True)
         for reason, number in stage.rejects.items():
             yield Row(reason, ("", "", counted(number), ""), part=True)
+
+
+def _told(stage: StageManifest) -> Table:
+    """What a stage tells of its rows."""
+    headers = next(iter(stage.told.values()))
+    rows = (Row(line(name), tuple(map(counted, of.values()))) for name, of in stage.told.items())
+    return Table(f"told-{stage.stage}", stage.stage, "", ("of", *headers), tuple(rows))
 
 
 def _splits(figures: Figures) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""A rehearsed comparison: problems of much the same words are the same; of "a number" none can tell."""
+"""A rehearsed comparison: problems of much the same words are the same; of some none can tell."""
 
 import random
 import re

@@ -141,6 +141,8 @@ def rendered_prompts() -> dict[str, str]:
     texts["math-solution"] = shown(render("math/solution", {"problem": TEXT_B}))
     answers = {"expected_answer": "752", "predicted_answer": r"752 \text{ g}"}
     texts["math-judge"] = shown(render("math/judge", {"problem": TEXT_B, **answers}))
+    problems = {"first_problem": TEXT_B, "second_problem": TEXT_A}
+    texts["decontamination-check"] = shown(render("decontamination/check", problems))
     texts["math-summary"] = shown(render(SUMMARY, variables))
     for name, shows in OF_FORUMS.items():
         texts[name.replace("/", "-")] = shown(render(name, shows))

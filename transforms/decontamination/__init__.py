@@ -1,4 +1,4 @@
-"""Problems that a benchmark has too: found by text, words and meaning, checked by a model, labelled.
+"""Problems that a benchmark has too: found by words and meaning, checked by a model, labelled.
 
 texts       what counts of a text: tokens, and runs of them
 embedding   vectors of texts, and the nearest of them

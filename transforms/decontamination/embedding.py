@@ -94,33 +94,25 @@ class NeighbourIndex:
         """The nearest of each text, at most so many, the nearest first."""
         from usearch.index import MetricKind, search
 
-        if not len(self._vectors):
-            return [[] for _ in texts]
         queries = self._model.vectors(texts)
+        most = min(most, len(self._vectors))
         if self._graph is not None:
             found = self._graph.search(queries, most)
         else:
             found = search(self._vectors, queries, most, MetricKind.IP, exact=True)
-        keys, distances = np.atleast_2d(found.keys), np.atleast_2d(found.distances)
-        counts = np.atleast_1d(found.counts)
-        return [
-            sorted(
-                (Neighbour(int(key), _score(distance)) for key, distance in each),
-                key=lambda one: (-one.score, one.number),
-            )
-            for each in (
-                list(zip(row, by, strict=True))[: int(count)]
-                for row, by, count in zip(keys, distances, counts, strict=True)
-            )
-        ]
+        return [_sorted(*each) for each in zip(found.keys, found.distances, strict=True)]
 
 
-def _score(distance: float) -> float:
-    return round(1.0 - float(distance), 4)
+def _sorted(numbers: npt.NDArray[Any], distances: npt.NDArray[Any]) -> list[Neighbour]:
+    found = [
+        Neighbour(int(number), round(1.0 - float(distance), 4))
+        for number, distance in zip(numbers, distances, strict=True)
+    ]
+    return sorted(found, key=lambda one: (-one.score, one.number))
 
 
 def _graph(vectors: Vectors) -> Any:
-    """usearch's graph of them; made by one thread, it is always the same."""
+    """A graph of them for a search; made by one thread, it is always the same."""
     from usearch.index import Index, MetricKind
 
     graph = Index(ndim=vectors.shape[1], metric=MetricKind.IP, dtype="f32")
@@ -157,7 +149,9 @@ def _dimensions(model: Any) -> int:
 def _loaded(name: str, revision: str) -> Any:
     EmbeddingModel(name, revision).check()
     import sentence_transformers
+    import transformers
 
+    transformers.utils.logging.disable_progress_bar()
     is_folder = Path(name).expanduser().is_dir()
     try:
         return sentence_transformers.SentenceTransformer(

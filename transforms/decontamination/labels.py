@@ -213,8 +213,11 @@ def _applied(
         if not remove or not is_contaminated(worst):
             yield put(record, worst)
             continue
-        reason = "contaminated" if worst.verdict == CONTAMINATED else "unchecked"
-        yield Reject(stage, reason, _detail(worst), record.id, to_json(record), reply="")
+        detail, row = _detail(worst), to_json(record)
+        if worst.verdict == CONTAMINATED:
+            yield Reject(stage, "contaminated", detail, record.id, row, reply="")
+        else:
+            yield Reject(stage, "unchecked", detail, record.id, row, reply="")
 
 
 def _detail(label: ContaminationLabel) -> str:

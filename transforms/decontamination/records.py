@@ -73,7 +73,7 @@ class PairVote:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """A match, and the model's votes on it: `yes` or `no`, or `unreadable`; none where not asked."""
+    """A match, and the votes on it: `yes`, `no` or `unreadable`; none where nobody was asked."""
 
     match: Match
     votes: tuple[str, ...] = ()

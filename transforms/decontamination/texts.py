@@ -8,16 +8,19 @@ from collections.abc import Sequence
 # A number, a word, a character of a script that has no spaces, or a sign of mathematics.
 _TOKEN = re.compile(
     r"\d+(?:[.,]\d+)*|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
-    r"|[^\W\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[-+*/^=<>%!|]"
+    r"|[^\W\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[-+/^=<>%]"
 )
 _LAYOUT = re.compile(r"\\(?:left|right|displaystyle|quad|qquad|[,;:! ])(?![A-Za-z])")
-_SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00d7": "*", "\u00b7": "*", "\u00f7": "/"})
-_LATEX_SIGNS = {r"\times": "*", r"\cdot": "*", r"\div": "/", r"\%": "%", r"\dfrac": r"\frac"}
+_SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00f7": "/"})
+_LATEX_SIGNS = {r"\times": "", r"\cdot": "", r"\div": "/", r"\dfrac": r"\frac"}
 _LATEX_SIGN = re.compile("|".join(rf"{re.escape(sign)}(?![A-Za-z])" for sign in _LATEX_SIGNS))
 
 
 def tokens(text: str) -> list[str]:
-    """The words, numbers and signs of a text, without case, punctuation, brackets or layout."""
+    """The words, numbers and signs of a text, without case, punctuation, brackets or layout.
+
+    The sign of a product is layout: it may as well be left out.
+    """
     plain = unicodedata.normalize("NFKC", text).translate(_SIGNS)
     plain = _LATEX_SIGN.sub(lambda found: _LATEX_SIGNS[found.group()] + " ", plain)
     plain = _LAYOUT.sub(" ", plain).casefold()
