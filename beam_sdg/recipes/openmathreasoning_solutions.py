@@ -70,6 +70,9 @@ class OpenMathReasoningConfig(FromThreadsConfig, AnswersConfig, CodeConfig, Summ
 
     samples: int = pydantic.Field(4, ge=1, description="solutions of each problem")
     tir: bool = pydantic.Field(False, description="solve with Python")
+    convert_proofs: bool = pydantic.Field(
+        True, description="make problems with an answer of statements to be proved"
+    )
 
     @pydantic.model_validator(mode="after")
     def _has_code(self) -> "OpenMathReasoningConfig":

@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 from beam_sdg.cli import main
+from beam_sdg.options import parse_flags
+from beam_sdg.recipes.openmathreasoning_problems import OPENMATHREASONING_PROBLEMS
+from beam_sdg.recipes.openmathreasoning_solutions import OPENMATHREASONING_SOLUTIONS
+from beam_sdg.recipes.problems import SAMPLES
+from beam_sdg.recipes.recipe import Context
 from tests import planned, planned_forums
 from tests.planned_forums import Plan
 from transforms.engines.rehearsal import Rehearsal
@@ -112,6 +117,28 @@ def test_a_dump_becomes_training_data_in_one_command(data, tmp_path, capsys):
             assert all(one["url"] and one["licence"] for one in told["attributions"])
             assert told["problem_type"] == problem.kind
             assert (told["thread_id"], told["extracted_id"]) == (problem.thread["id"], problem.id)
+
+
+def test_a_mode_has_the_published_settings():
+    """Qwen extracts and is asked greedily; in the recipe of solutions, beside their own model."""
+    qwen = "Qwen/Qwen2.5-32B-Instruct"
+    flags = parse_flags(OPENMATHREASONING_PROBLEMS, ["--mode=qwen-instruct"], "beam-sdg")
+    assert (flags.config.threads, flags.models.model) == (("aops",), qwen)
+    assert flags.config.benchmarks == ("published",)
+    aops = ["--mode=full-qwq", "--problems=", f"--threads=forum={SAMPLES / 'forum.jsonl'}"]
+    flags = parse_flags(OPENMATHREASONING_SOLUTIONS, aops, "beam-sdg")
+    context = Context(models=flags.models, stage_settings=flags.stage_settings)
+    asks = {
+        stage.name: stage.ask
+        for stage in OPENMATHREASONING_SOLUTIONS.stages(flags.config, context)
+        if stage.ask
+    }
+    models = {name: context.models_of(name).model for name in asks}
+    assert models.pop("generate_solutions") == "Qwen/QwQ-32B"
+    assert {*models.values()} == {qwen}
+    assert {"extract_problems", "classify_converted_mcq", "convert_proofs"} < models.keys()
+    greedy = [name for name in asks if name.split("_")[0] in ("extract", "classify", "convert")]
+    assert {asks[name].sampling.temperature for name in greedy} == {0}
 
 
 @pytest.mark.parametrize("recipe", ["nemotron-math-v2", "openmathreasoning-solutions"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from transforms.answers import has_answer, last_boxed
+from transforms.answers import boxed_spans, has_answer
 from transforms.constraint import Constraint
 from transforms.forum_problems.records import (
     HAS_ANSWER,
@@ -48,8 +48,8 @@ _WRAPPED = re.compile(
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 _SENTENCES = re.compile(r"[a-z]{2,}[.!?]\s+[A-Z]")
 _SPEAKS = re.compile(
-    r"\b(?:posts?|thread|see|hint|proofs?|prov(?:e[dns]?|ing)|I|we|my|because|therefore|hence|"
-    r"https?|solution is|answer is)\b",
+    r"\b(?:posts?|thread|see|hint|proofs?|prov(?:e[dns]?|ing)|we|my|because|therefore|hence|https?|"
+    r"I (?:get|got|think|guess|believe|found|have|am)|I'm|solution is|answer is)\b",
     re.IGNORECASE,
 )
 
@@ -91,7 +91,7 @@ def bare_answer(answer: str | None) -> str | None:
     """An answer without box, dollars and full stop around it; None where that is no answer."""
     if not has_answer(answer) or _NONE.fullmatch(answer or ""):
         return None
-    bare = (last_boxed(answer or "") or answer or "").strip()
+    bare = _unboxed(answer or "").strip()
     while True:
         stripped = bare.removesuffix(".").rstrip() if not bare.endswith("..") else bare
         wrapped = _WRAPPED.fullmatch(stripped)
@@ -99,6 +99,13 @@ def bare_answer(answer: str | None) -> str | None:
         if held == bare or not held:
             return bare
         bare = held
+
+
+def _unboxed(answer: str) -> str:
+    """What the boxes in it hold, each once; all of it where there are none."""
+    held = [answer[answer.index("{", start) + 1 : end - 1] for start, end in boxed_spans(answer)]
+    inner = [one.strip() for one in held if not boxed_spans(one)]
+    return ", ".join(dict.fromkeys(inner)) or answer
 
 
 def prose_fault(answer: str | None) -> Fault | None:

@@ -72,6 +72,8 @@ def test_what_says_neither_is_a_fault(text):
         ("$a$ or $b$", "$a$ or $b$"),
         ("1, 2, 3, ...", "1, 2, 3, ..."),
         ("Answer: \\boxed{7}, as said", "7"),
+        ("\\boxed{1} or \\boxed{ 2 }, thus \\boxed{1}", "1, 2"),
+        ("\\boxed{x = \\boxed{3}}", "3"),
         ("None", None),
         ("not found.", None),
         ("", None),
@@ -96,10 +98,13 @@ ANSWERS = [
     "12", "-\\frac{3}{2}", "x = 2 \\text{ or } x = 3", "3 hours and 20 minutes", "(-3, -1, 1)",
     "all primes congruent to 1 modulo 4", "no such integers exist", "Tuesday", "A. 3",
     "f(x) = cx \\text{ for any real constant } c", "\\{1, 2, \\dots, n\\}", "12.5 cm. or more",
+    "2 + 3 i", "A = I", "I_n", "a + b i \\text{ with } a^2 + b^2 = 1",
     "\\begin{pmatrix} 1 & 0 \\\\ 0 & 1 \\end{pmatrix}", "p \\equiv 1 \\pmod 4", "\\sin x + C",
 ]  # fmt: skip
 PROSE = [
     "See post 2.",
+    "I get 12",
+    "we have 3",
     "I think that it is 5",
     "It was proved above",
     "https://forum.example/t/12",
