@@ -127,7 +127,8 @@ def rows_to_come(
         if not stage.inputs or stage.samples:
             taken = num_records, True
         elif stage.one_per:
-            each = [before.get(name, found[name]) for name in stage.one_per]
+            taken_apart = {} if stage.takes_parts else before
+            each = [taken_apart.get(name, found[name]) for name in stage.one_per]
             taken = sum(rows for rows, _ in each), all(is_known for _, is_known in each)
         else:
             taken = found[stage.inputs[0]]

@@ -79,8 +79,8 @@ class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     the rows that a limit, or a stage that selects, left out; `made_from`, of a stage that fans out
     or gathers, the rows in that became rows. `rows_in` × `samples` = `rows` (or `made_from`) +
     rejects + `not_sampled`. `partial` says that the run was stopped before all samples were sent,
-    here or in a stage before: the same command makes the stage again. `told` is what else the report
-    tells of the rows: of each name some numbers.
+    here or in a stage before: the same command makes the stage again. `told` is what else the
+    report tells of the rows: of each name some numbers.
     """
 
     stage: str
@@ -127,7 +127,8 @@ class Stage:
     A stage that `fans_out` makes of each row one or more, with the ids `ID-0`, `ID-1`, …, or a
     reject. One that `gathers` makes one row of several, of how many its column of that name says;
     each that is in none is a reject. `one_per` is for a stage that joins its inputs: those of which
-    each row, or where one fans out each that it was made from, is a row or a reject here.
+    each row, or where one fans out each that it was made from, is a row or a reject here; with
+    `takes_parts` it is each row there, too.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Stage:
     fans_out: bool = False
     one_per: tuple[str, ...] = ()
     gathers: str = ""
+    takes_parts: bool = False
     tell: Tell | None = None
 
     @property
@@ -463,11 +465,13 @@ class Run:
         rows = sum(row_count(path) for path in self.shards_of(stage.name, "rows"))
         reasons = Counter(_reasons(self.shards_of(stage.name, "rejects")))
         made_from = self._made_from(stage)
-        if stage.one_per:
-            rows_in, not_sampled = sum(done[name].passed for name in stage.one_per), 0
-        elif inputs:
-            rows_in = math.prod(made.rows for made in inputs)
-            leaves_out = stage.samples or stage.selects
+        leaves_out = stage.samples or stage.selects
+        if inputs:
+            if stage.one_per:
+                each = [done[name] for name in stage.one_per]
+                rows_in = sum(made.rows if stage.takes_parts else made.passed for made in each)
+            else:
+                rows_in = math.prod(made.rows for made in inputs)
             not_sampled = rows_in - rows - reasons.total() if leaves_out else 0
         else:
             counts = self._counts(stage.name)

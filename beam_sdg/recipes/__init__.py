@@ -10,6 +10,7 @@ from beam_sdg.recipes.decontaminate import DECONTAMINATE
 from beam_sdg.recipes.genselect import GENSELECT
 from beam_sdg.recipes.infinibyte import INFINIBYTE
 from beam_sdg.recipes.nemotron_math_v2 import NEMOTRON_MATH_V2
+from beam_sdg.recipes.openmathreasoning_problems import OPENMATHREASONING_PROBLEMS
 from beam_sdg.recipes.openmathreasoning_solutions import OPENMATHREASONING_SOLUTIONS
 from beam_sdg.recipes.openreasoning_math import OPENREASONING_MATH
 from beam_sdg.recipes.prepare_sft import PREPARE_SFT
@@ -22,6 +23,7 @@ RECIPES = {
     for recipe in (
         INFINIBYTE,
         OPENREASONING_MATH,
+        OPENMATHREASONING_PROBLEMS,
         OPENMATHREASONING_SOLUTIONS,
         NEMOTRON_MATH_V2,
         TIR,

@@ -4,7 +4,8 @@
               └─ medium and high effort, for what is not too easy: likewise ──────────────────┤
                                                                                prepare_for_sft
 
-The method and the names are those of NVIDIA's Nemotron-Math-v2.
+With `--threads`, the stages of `forum_problems` come first. The method and the names are those of
+NVIDIA's Nemotron-Math-v2.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ import pydantic
 from beam_sdg.python_flags import PythonConfig
 from beam_sdg.recipes import answers
 from beam_sdg.recipes.answers import RepairConfig
+from beam_sdg.recipes.forum_problems import FromThreadsConfig, problems
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import TracesTo, training_data
 from beam_sdg.recipes.solving import solutions, traces_to
@@ -40,7 +42,7 @@ MODES = {
 }
 
 
-class NemotronMathV2Config(RepairConfig, PythonConfig):
+class NemotronMathV2Config(FromThreadsConfig, RepairConfig, PythonConfig):
     """The settings of Nemotron-Math-v2; the defaults are the published ones."""
 
     efforts: tuple[str, ...] = pydantic.Field(
@@ -139,8 +141,9 @@ def stages(config: NemotronMathV2Config, context: Context) -> list[Stage]:
     easy = [one for one in sets if one.effort == EASY and config.max_pass_rate is not None]
     first = easy if easy and config.vote_scope != "all" else sets
     rest = [one for one in sets if one not in first]
-    read = config.read(context, config.sources())
-    found = [read, *_judged(config, context, first, read.name)]
+    found = problems(config, context)
+    read = found[-1]
+    found += _judged(config, context, first, read.name)
     if easy and rest:
         found.append(_filtered(config, "filter_problems", read, easy))
         found += _judged(config, context, rest, "filter_problems")

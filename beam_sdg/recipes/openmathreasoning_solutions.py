@@ -5,7 +5,8 @@
       ├─ with Python: postprocess_tir_generations ─ [extract_python_fragments ─ … filter_fragments]
       └─ [generate_new_summaries ─ merge_new_summaries] ─ prepare_for_sft
 
-The method and the names are those of NVIDIA's OpenMathReasoning.
+With `--threads`, the stages of `forum_problems` come first. The method and the names are those of
+NVIDIA's OpenMathReasoning.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pydantic
 
 from beam_sdg.recipes import answers
 from beam_sdg.recipes.answers import AnswersConfig
+from beam_sdg.recipes.forum_problems import MODEL_OF_STAGES, FromThreadsConfig, problems
 from beam_sdg.recipes.fragments import CodeConfig, with_useful_code
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import training_data
@@ -28,7 +30,13 @@ from transforms.summaries import SummarySettings
 TEMPERATURE, TOP_P = 0.7, 0.95  # published
 _JUDGE = "--set=judge.model=Qwen/Qwen2.5-32B-Instruct"
 _SUMMARIES = ("--new_summaries=4", "--set=generate_new_summaries.model=Qwen/Qwen2.5-32B-Instruct")
-_FULL = ("--problems=omr_cot,omr_additional", "--max_tokens=16384", f"--top_p={TOP_P}", _JUDGE)
+_FULL = (
+    "--problems=omr_cot,omr_additional",
+    "--max_tokens=16384",
+    f"--top_p={TOP_P}",
+    _JUDGE,
+    *MODEL_OF_STAGES,
+)
 MODES = {
     "demo": answers.DEMO,
     "full-qwq": ("--model=Qwen/QwQ-32B", "--samples=32", *_FULL, *_SUMMARIES),
@@ -57,11 +65,14 @@ MODES = {
 }
 
 
-class OpenMathReasoningConfig(AnswersConfig, CodeConfig, SummarySettings):
+class OpenMathReasoningConfig(FromThreadsConfig, AnswersConfig, CodeConfig, SummarySettings):
     """The settings of OpenMathReasoning's solutions; filters have the names of their reasons."""
 
     samples: int = pydantic.Field(4, ge=1, description="solutions of each problem")
     tir: bool = pydantic.Field(False, description="solve with Python")
+    convert_proofs: bool = pydantic.Field(
+        True, description="make problems with an answer of statements to be proved"
+    )
 
     @pydantic.model_validator(mode="after")
     def _has_code(self) -> "OpenMathReasoningConfig":
@@ -78,12 +89,12 @@ class OpenMathReasoningConfig(AnswersConfig, CodeConfig, SummarySettings):
 def stages(config: OpenMathReasoningConfig, context: Context) -> list[Stage]:
     """The stages."""
     tool = config.python(context.models_of("generate_solutions")) if config.tir else None
-    found = [
-        config.read(context, config.sources()),
+    found = problems(config, context)
+    found += [
         solutions(
             context,
             "generate_solutions",
-            "problems",
+            found[-1].name,
             config.samples,
             temperature=TEMPERATURE,
             python=tool,

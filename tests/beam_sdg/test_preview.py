@@ -21,6 +21,7 @@ def test_a_plan_follows_what_each_row_becomes():
         stage("fragments", "solution", fans_out=True),
         stage("judge", "fragments"),
         stage("decide", "solution", "fragments", "judge", one_per=("fragments",)),
+        stage("each", "fragments", "judge", one_per=("fragments",), takes_parts=True),
     ]
     assert rows_to_come(stages, {"solution": 4, "fragments": 1.5, "judge": 8}, 10) == {
         "problems": (10, True),
@@ -28,6 +29,7 @@ def test_a_plan_follows_what_each_row_becomes():
         "fragments": (60, False),
         "judge": (480, False),
         "decide": (40, True),
+        "each": (60, False),
     }
 
 

@@ -183,6 +183,18 @@ def test_a_stage_may_make_several_rows_of_one_and_another_one_of_several(tmp_pat
     assert (unite.rows_in, unite.rows, unite.made_from, unite.not_sampled) == (9, 9, None, 0)
 
 
+def test_a_stage_may_take_the_parts_and_leave_some_to_another(tmp_path):
+    """Each part is one of its rows or left out; what it loses unasked is missed."""
+    judge = Stage(
+        "judge", Unite(), Problem, {}, ("numbers", "split"), one_per=("split",), takes_parts=True
+    )
+    with pytest.raises(RowsLost, match="stage judge took 15 rows and accounts for 9"):
+        run(tmp_path / "all", [*parted()[:2], judge]).execute()
+    selects = dataclasses.replace(judge, selects=True)
+    *_, made = run(tmp_path / "some", [*parted()[:2], selects]).execute()
+    assert (made.rows_in, made.rows, made.not_sampled) == (15, 9, 6)
+
+
 def test_a_join_within_shards_goes_shard_by_shard(tmp_path):
     """It is used once for each shard, and makes what it makes of all at once."""
     unite = Unite()

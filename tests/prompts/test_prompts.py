@@ -28,6 +28,7 @@ from transforms.ask import Ask
 from transforms.codec import canonical_json
 from transforms.cross_breed import COMBINATION_TYPES
 from transforms.engines.completions import TOOL_CALLS
+from transforms.forum_problems.classification import CLASSES
 from transforms.genselect.comparison import PROMPT as COMPARED
 from transforms.genselect.summaries import PROMPT as TOLD
 from transforms.reading import Choice, Fault
@@ -83,6 +84,20 @@ print(sum(n for n in range(1, 1000) if n % 7 == 3))
 71500
 ```
 """
+POST = """Hi! [b]1.[/b] Find $x$ if $x^2 = 9 & x < 0$.
+[b]2.[/b] Prove that $n^2 + n$ is even."""
+# The prompts over threads, and what they are shown.
+OF_FORUMS = {
+    "forums/extract_problems": {"forum_post": POST, "answer_schema": '{"type":"object"}'},
+    **{f"forums/classify_{name}": {"problem": TEXT_B} for name in CLASSES},
+    "forums/extract_answers": {
+        "problem": TEXT_B,
+        "forum_post": POST,
+        "forum_discussions": "Post 1:\nIt is 752 g.\n\nPost 2:\nI agree.",
+        "answer_schema": '{"type":"object"}',
+    },
+    "forums/convert_proofs": {"problem": TEXT_B, "answer_schema": '{"type":"object"}'},
+}
 SOLVED = r"The water gives off 2 × 4184 × 30 J, so the mass is \boxed{752 \text{ g}}."
 CALL = Call("ask", "prompt", "0" * 16, "rehearsal", "{}", 0, 0, 1, ("k",), "stop", 1, 1)
 
@@ -136,6 +151,8 @@ def rendered_prompts() -> dict[str, str]:
     texts["genselect-comparison"] = shown(render(COMPARED, {**chosen, "solutions": solutions}))
     compared = {"reasoning": "Is it the second?", "comparison": "Judgment: 0"}
     texts["genselect-summary"] = shown(render(TOLD, {**chosen, **compared}))
+    for name, shows in OF_FORUMS.items():
+        texts[name.replace("/", "-")] = shown(render(name, shows))
     for code_format in WITH_TOOLS:
         variables = {"problem": TEXT_B, "code_format": code_format, "max_executions": 8}
         texts[f"tir-solution-{code_format}"] = shown(render(SOLUTION, variables))

@@ -1,0 +1,149 @@
+"""From threads to problems, and from a raw dump to training data in one command."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from beam_sdg.cli import main
+from beam_sdg.options import parse_flags
+from beam_sdg.recipes.openmathreasoning_problems import OPENMATHREASONING_PROBLEMS
+from beam_sdg.recipes.openmathreasoning_solutions import OPENMATHREASONING_SOLUTIONS
+from beam_sdg.recipes.problems import SAMPLES
+from beam_sdg.recipes.recipe import Context
+from tests import planned, planned_forums
+from tests.planned_forums import Plan
+from transforms.engines.rehearsal import Rehearsal
+
+FAULTS = "malformed=0.04,correctable=0.04,failing=0.03"
+ENGINE = Rehearsal(malformed=0.04, correctable=0.04, failing=0.03)
+
+
+def stages_that_say(output: Path, said: str) -> set[str]:
+    """The stages in whose rows a text is."""
+    folder = output / ".work" / "stages"
+    names = [path.name for path in folder.iterdir()]
+    return {
+        name
+        for name in names
+        if any(said in repr(row) for row in planned.stage_rows(output, name).values())
+    }
+
+
+def test_threads_come_out_as_planned(data, beam_sdg_command, tmp_path):
+    """Ten of AoPS and a dump of all kinds: every problem kept and every reject is planned."""
+    count = planned.problems(110)
+    dump = planned_forums.dump_of(planned_forums.written_threads(count))
+    (tmp_path / "boats.stackexchange.com").mkdir()
+    (tmp_path / "boats.stackexchange.com" / "Posts.xml").write_text(dump)
+    threads = f"{data / 'aops' / 'example.jsonl'},stackexchange={tmp_path}/*/Posts.xml"
+    known = [planned_forums.plain(a, b) for a in range(2, 5) for b in range(2, 10)]
+    (tmp_path / "known.jsonl").write_text(planned_forums.lines({"problem": one} for one in known))
+    output = tmp_path / "out"
+    done = beam_sdg_command(
+        "openmathreasoning-problems", f"--output={output}", f"--threads={threads}",
+        f"--num_records={count + 10}", "--class_votes=3", f"--rehearsal={FAULTS}",
+        f"--benchmarks=known={tmp_path / 'known.jsonl'}", "--contamination_methods=exact",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+    read = planned.stage_rows(output, "threads")
+    assert len(read) == count + 10
+    plan = Plan(ENGINE, votes=3, converts=True)
+    plan.take(read.values())
+    made = planned.dataset_rows(output)
+    assert planned.rejected(output) - planned.rejected(output, "threads") == plan.rejects
+    assert made.keys() == plan.kept.keys()
+    for of, row in made.items():
+        problem = plan.kept[of]
+        assert row["problem"] == problem.text
+        assert (row["expected_answer"], row["problem_type"]) == (problem.answer, problem.kind)
+        assert row["original_problem"] == problem.original
+        assert row["contaminated"] == (problem.text in known)
+        extracted = row["provenance"]["extracted"]
+        assert extracted["id"] == problem.id
+        assert extracted["thread"]["source_id"] == problem.thread["source_id"]
+        assert len(row["provenance"]["calls"]) >= 3
+
+    # A thread's text goes no further than the stage that looks for answers in it.
+    assert stages_that_say(output, planned_forums.TALK) == {"threads", "extract_answers.threads"}
+    # Nothing above is true for want of a case.
+    assert {row["problem_type"] for row in made.values()} == set(planned_forums.TYPES)
+    assert {row["contaminated"] for row in made.values()} == {True, False}
+    assert any(row["provenance"]["extracted"]["id"].endswith("-1") for row in made.values())
+    found = Counter((stage.split("_")[0], reason) for stage, _, _, reason in plan.rejects)
+    assert found.keys() >= {
+        ("extract", "no_problem"), ("extract", "malformed_answer"), ("extract", "prose_answer"),
+        ("classify", "proof"), ("classify", "mcq"), ("classify", "binary"),
+        ("classify", "invalid"), ("classify", "unclassified"), ("classify", "request_refused"),
+        ("convert", "unchanged"), ("merge", "duplicate"),
+    }  # fmt: skip
+
+
+def test_a_dump_becomes_training_data_in_one_command(data, tmp_path, capsys):
+    """A real one, up to the rows for a trainer, which name all who wrote what they are made of."""
+    dump = data / "stackexchange" / "coffee.Posts.xml"
+    flags = [
+        "nemotron-math-v2", f"--output={tmp_path}", f"--threads=stackexchange={dump}",
+        "--num_records=400", "--num_shards=1", "--efforts=low", "--samples=3",
+        "--python_samples=0", "--max_pass_rate=none",
+    ]  # fmt: skip
+    assert main([*flags, "--stages=threads,extract_problems"]) == 0
+    assert "classify" not in capsys.readouterr().err
+    assert main(flags) == 0
+    assert "running extract_problems" not in capsys.readouterr().err
+
+    plan = Plan()
+    threads = planned.stage_rows(tmp_path, "threads")
+    plan.take(threads.values())
+    problems = planned.stage_rows(tmp_path, "problems")
+    assert {of: row["expected_answer"] for of, row in problems.items()} == {
+        of: problem.answer for of, problem in plan.kept.items()
+    }
+    stages = {stage for stage, _, _, _ in plan.rejects}
+    assert planned.rejected(tmp_path, *stages) == plan.rejects
+    assert "proof" in {reason for _, _, _, reason in plan.rejects}
+
+    rows = planned.dataset_rows(tmp_path, "low")
+    assert len(rows) > 20
+    for row in rows.values():
+        problem = plan.kept[row["problem_id"]]
+        origin = row["provenance"]["problem"]
+        assert origin["source"] == "coffee.stackexchange.com"
+        assert origin["licence"].startswith("CC-BY-SA")
+        for told in (json.loads(origin["extra"]), json.loads(row["extra"])):
+            assert told["attributions"] == threads[problem.thread["id"]]["attributions"]
+            assert all(one["url"] and one["licence"] for one in told["attributions"])
+            assert told["problem_type"] == problem.kind
+            assert (told["thread_id"], told["extracted_id"]) == (problem.thread["id"], problem.id)
+
+
+def test_a_mode_has_the_published_settings():
+    """Qwen extracts and is asked greedily; in the recipe of solutions, beside their own model."""
+    qwen = "Qwen/Qwen2.5-32B-Instruct"
+    flags = parse_flags(OPENMATHREASONING_PROBLEMS, ["--mode=qwen-instruct"], "beam-sdg")
+    assert (flags.config.threads, flags.models.model) == (("aops",), qwen)
+    assert flags.config.benchmarks == ("published",)
+    aops = ["--mode=full-qwq", "--problems=", f"--threads=forum={SAMPLES / 'forum.jsonl'}"]
+    flags = parse_flags(OPENMATHREASONING_SOLUTIONS, aops, "beam-sdg")
+    context = Context(models=flags.models, stage_settings=flags.stage_settings)
+    asks = {
+        stage.name: stage.ask
+        for stage in OPENMATHREASONING_SOLUTIONS.stages(flags.config, context)
+        if stage.ask
+    }
+    models = {name: context.models_of(name).model for name in asks}
+    assert models.pop("generate_solutions") == "Qwen/QwQ-32B"
+    assert {*models.values()} == {qwen}
+    assert {"extract_problems", "classify_converted_mcq", "convert_proofs"} < models.keys()
+    greedy = [name for name in asks if name.split("_")[0] in ("extract", "classify", "convert")]
+    assert {asks[name].sampling.temperature for name in greedy} == {0}
+
+
+@pytest.mark.parametrize("recipe", ["nemotron-math-v2", "openmathreasoning-solutions"])
+def test_threads_and_problems_are_not_both_read(recipe, tmp_path, capsys):
+    """It is refused before anything is read."""
+    flags = [f"--output={tmp_path}", "--threads=forum=a.jsonl", "--problems=b.jsonl"]
+    assert main([recipe, *flags]) == 2
+    assert "drop one, a mode's own by an empty --problems=" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""From threads of a forum to problems: extracted, classified, answered, converted, merged."""
