@@ -10,6 +10,7 @@ from beam_sdg.recipes.infinibyte import INFINIBYTE
 from beam_sdg.recipes.nemotron_math_v2 import NEMOTRON_MATH_V2
 from beam_sdg.recipes.openmathreasoning_solutions import OPENMATHREASONING_SOLUTIONS
 from beam_sdg.recipes.openreasoning_math import OPENREASONING_MATH
+from beam_sdg.recipes.openreasoning_science import OPENREASONING_SCIENCE
 from beam_sdg.recipes.prepare_sft import PREPARE_SFT
 from beam_sdg.recipes.recipe import Recipe
 from beam_sdg.recipes.tir import TIR
@@ -20,6 +21,7 @@ RECIPES = {
     for recipe in (
         INFINIBYTE,
         OPENREASONING_MATH,
+        OPENREASONING_SCIENCE,
         OPENMATHREASONING_SOLUTIONS,
         NEMOTRON_MATH_V2,
         TIR,
