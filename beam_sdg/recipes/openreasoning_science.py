@@ -224,7 +224,7 @@ def _plan(config: OpenReasoningScienceConfig, context: Context) -> Iterator[Stag
     )
     yield Stage(
         name=f"{name}.drawn",
-        transform=DrawSlots(config.num_records, context.seed),
+        transform=DrawSlots(config.num_records, config.formats, context.seed),
         row_type=Slot,
         settings={"num_records": config.num_records},
         inputs=(name,),

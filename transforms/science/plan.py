@@ -50,21 +50,35 @@ class PlanQuestions(beam.PTransform):
 
 @dataclasses.dataclass(eq=False)
 class DrawSlots(beam.PTransform):
-    """Keep `number` slots, drawn uniformly by `seed`.
+    """Keep `number` slots, as many of each format, drawn uniformly by `seed`.
 
     In:   `Slot` records.
-    Out:  `rows`, at most `number` of them; a larger number keeps those of a smaller one;
-          `rejects`, empty.
+    Out:  `rows`, at most `number` of them; a larger number keeps those of a smaller one. What is
+          left over where formats do not divide the number goes to the first. `rejects`, empty.
     Cost: one shuffle; no worker holds the collection.
     Once: a pure function of ids and seed.
+
+    Args:
+        number: how many.
+        formats: all that slots have.
+        seed: of the draw.
     """
 
     number: int
+    formats: tuple[str, ...]
     seed: int
 
     def expand(self, slots: beam.PCollection) -> Outcome:
-        ranked = slots | "Rank" >> RankByHash(self.seed)
-        return without_rejects(ranked | "Take" >> beam.FlatMapTuple(_taken, self.number))
+        taken = []
+        for place, of_format in enumerate(self.formats):
+            number = len(range(place, self.number, len(self.formats)))
+            ranked = (
+                slots
+                | f"Select_{of_format}" >> beam.Filter(_is_of, of_format)
+                | f"Rank_{of_format}" >> RankByHash(self.seed)
+            )
+            taken.append(ranked | f"Take_{of_format}" >> beam.FlatMapTuple(_taken, number))
+        return without_rejects(taken | "Merge" >> beam.Flatten())
 
 
 @dataclasses.dataclass(eq=False)
