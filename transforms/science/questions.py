@@ -18,7 +18,7 @@ from transforms.seeding import digest
 
 PROMPT = "science/question"
 AUGMENTATIONS = ("similar", "inspired_by")
-_LONG_WORD = re.compile(r"[^\W\d_]{4,}")
+_ONLY_A_WORD = re.compile(r"[^\W\d_]{4,}|\b[A-Z][a-z]{2}\b")
 _DASHES = str.maketrans("‐‑‒–—−’‘“”", "------''\"\"")
 Written = OpenQuestion | ChoiceQuestion
 
@@ -147,15 +147,15 @@ def question_text(value: Written) -> str:
 def normal_form(question: str, options: Iterable[str]) -> str:
     """What questions that say the same have in common.
 
-    Spacing, quotation marks, dashes, the case of longer words and the order of options do not
-    count. That of short ones does: `Aa` and `aa`, or `mM` and `MM`, are different things.
+    Spacing, quotation marks, dashes, the case of words and the order of options do not count. The
+    case of what may be more than a word does: `Aa` and `aa`, or `mHz` and `MHz`, are different.
     """
     return "\n".join([_normal(question), *sorted(map(_normal, options))])
 
 
 def _normal(text: str) -> str:
     plain = " ".join(unicodedata.normalize("NFC", text).translate(_DASHES).split())
-    return _LONG_WORD.sub(_casefolded, plain).rstrip(" .?!")
+    return _ONLY_A_WORD.sub(_casefolded, plain).rstrip(" .?!")
 
 
 def _casefolded(word: re.Match[str]) -> str:
