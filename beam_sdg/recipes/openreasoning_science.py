@@ -2,7 +2,8 @@
 
     topics ─ subtopic_expansion ─ plan_questions ─ generate_questions_1, _2, … ─ filter_questions
         ─ augment_similar, augment_inspired_by ─ filter_problems ─ generate_solutions
-        ─ fill_majority_answer ─ judge_answers ─ filter_solutions ─ prepare_for_sft
+        ─ fill_majority_answer ─ judge_answers ─ filter_solutions
+        ─ [difficulty_estimation ─ judge_difficulty ─ filter_difficulty] ─ prepare_for_sft
 
 The method is that of NVIDIA's OpenReasoning and OpenScience, and the names of the stages are theirs
 where they have some.
@@ -28,6 +29,7 @@ from transforms.records import JudgedSolution, Judgement, Problem, Solution
 from transforms.repairing import FILL
 from transforms.science import questions, solving, topics
 from transforms.science.agreement import ALL, FilterByAgreement, Range
+from transforms.science.difficulty import FilterByDifficulty, TakeProblems
 from transforms.science.options import FORMATS
 from transforms.science.plan import DIFFICULTIES, DrawSlots, PlanQuestions, SelectFormat
 from transforms.science.questions import AUGMENTATIONS, FilterQuestions
@@ -112,6 +114,12 @@ class OpenReasoningScienceConfig(VotesConfig):
     generation_model_pass_rate_range: Range = pydantic.Field(
         ALL, description="LEAST,MOST of them that must be judged correct"
     )
+    difficulty_samples: int = pydantic.Field(
+        0, ge=0, description="solutions of each question by the model of difficulty_estimation"
+    )
+    difficulty_model_pass_rate_range: Range = pydantic.Field(
+        ALL, description="LEAST,MOST of those that must be judged correct"
+    )
     remove_no_think_tags: bool = pydantic.Field(
         True, description=SftFilters.model_fields["remove_no_think_tags"].description
     )
@@ -127,7 +135,9 @@ class OpenReasoningScienceConfig(VotesConfig):
         return names
 
     @pydantic.field_validator(
-        "majority_voting_agreement_rate_range", "generation_model_pass_rate_range"
+        "majority_voting_agreement_rate_range",
+        "generation_model_pass_rate_range",
+        "difficulty_model_pass_rate_range",
     )
     @classmethod
     def _hold_a_rate(cls, rates: Range) -> Range:
@@ -137,8 +147,13 @@ class OpenReasoningScienceConfig(VotesConfig):
         return rates
 
     @pydantic.model_validator(mode="after")
-    def _has_no_code(self) -> "OpenReasoningScienceConfig":
+    def _has_what_it_filters_by(self) -> "OpenReasoningScienceConfig":
         self.refuse_filters_of_code()
+        if self.difficulty_model_pass_rate_range != ALL and not self.difficulty_samples:
+            raise ValueError(
+                "difficulty_model_pass_rate_range is of another model's solutions, and there are "
+                "none; add --difficulty_samples"
+            )
         return self
 
     def expected_rows(self) -> int:
@@ -172,6 +187,8 @@ def stages(config: OpenReasoningScienceConfig, context: Context) -> list[Stage]:
         asked = [stage for stage in augmented if stage.ask]
         found += [*augmented, _filtered("filter_problems", [found[-1], *asked])]
     found += _solved(config, context, found[-1].name)
+    if config.difficulty_samples:
+        found += _estimated(config, context)
     to = TracesTo(trace_of, solving.PROMPT, variables_of_trace)
     return [*found, *training_data(config, context, {found[-1].name: to})]
 
@@ -339,14 +356,7 @@ def _solved(config: OpenReasoningScienceConfig, context: Context, after: str) ->
     )
     yield answers.compare(f"{solve}.compare", [solve])
     yield answers.agree(vote, f"{solve}.compare", FILL, config)
-    yield Stage(
-        name=f"{vote}.letters",
-        transform=SettleLetters(),
-        row_type=Judgement,
-        settings={},
-        inputs=(vote,),
-    )
-    yield from answers.judge(context, judge, f"{vote}.letters", config, solving.JUDGE_PROMPT)
+    yield from _judged(config, context, judge, vote)
     yield answers.join(f"{judge}.solutions", f"{judge}.verdicts", [solve], config.samples)
     ranges = (config.majority_voting_agreement_rate_range, config.generation_model_pass_rate_range)
     yield Stage(
@@ -358,10 +368,59 @@ def _solved(config: OpenReasoningScienceConfig, context: Context, after: str) ->
     )
 
 
+def _estimated(config: OpenReasoningScienceConfig, context: Context) -> Iterator[Stage]:
+    """The stages that ask another model about what was kept, and keep what is hard enough."""
+    name, judge, kept = "difficulty_estimation", "judge_difficulty", "filter_solutions"
+    yield Stage(
+        name=f"{name}.problems",
+        transform=TakeProblems(),
+        row_type=Problem,
+        settings={},
+        inputs=(kept,),
+        selects=True,
+    )
+    yield context.ask(
+        name,
+        after=f"{name}.problems",
+        prompt=solving.PROMPT,
+        variables=solving.variables_of_problem,
+        reader=Text(),
+        keep=solving.estimate_of,
+        row_type=Solution,
+        samples=config.difficulty_samples,
+        temperature=TEMPERATURE,
+    )
+    yield answers.compare(f"{name}.compare", [name])
+    yield from _judged(config, context, judge, f"{name}.compare")
+    rates = config.difficulty_model_pass_rate_range
+    yield Stage(
+        name="filter_difficulty",
+        transform=FilterByDifficulty("filter_difficulty", config.difficulty_samples, rates),
+        row_type=JudgedSolution,
+        settings={"asked": config.difficulty_samples, "rates": rates},
+        inputs=(kept, f"{judge}.verdicts"),
+        one_per=(kept,),
+    )
+
+
+def _judged(
+    config: OpenReasoningScienceConfig, context: Context, name: str, after: str
+) -> Iterator[Stage]:
+    """The stages that settle what equality leaves open: letters by themselves, else by a judge."""
+    yield Stage(
+        name=f"{name}.letters",
+        transform=SettleLetters(),
+        row_type=Judgement,
+        settings={},
+        inputs=(after,),
+    )
+    yield from answers.judge(context, name, f"{name}.letters", config, solving.JUDGE_PROMPT)
+
+
 def _verify_draw(number: int, inputs: Sequence[StageManifest], made: StageManifest) -> None:
     """As many slots are drawn as were asked for, or all."""
     if made.rows != min(number, inputs[0].rows):
-        raise RowsLost(f"{made.stage} drew {made.rows} of {inputs[0].rows} slots, not {number}")
+        raise RowsLost(f"{made.stage} drew {made.rows} of {inputs[0].rows} rows, not {number}")
 
 
 OPENREASONING_SCIENCE = Recipe(

@@ -44,9 +44,8 @@ class FilterByAgreement(beam.PTransform):
     pass_rate: Range = ALL
 
     def __post_init__(self) -> None:
-        for low, high in (self.agreement, self.pass_rate):
-            if not 0 <= low <= high <= 1:
-                raise ValueError(f"no rate is from {low:g} to {high:g}")
+        require_range(self.agreement)
+        require_range(self.pass_rate)
 
     def expand(self, solutions: beam.PCollection) -> Outcome:
         return solutions | "Filter" >> beam.FlatMap(self.filtered) | "Split" >> SplitRejects()
@@ -77,3 +76,14 @@ class FilterByAgreement(beam.PTransform):
         if rate is not None and rate > self.pass_rate[1]:
             return "too_easy", f"{rate:g} of its solutions are correct, not {self.pass_rate[1]:g}"
         return "", ""
+
+
+def require_range(rates: Range) -> None:
+    """Refuse a range that holds no rate.
+
+    Raises:
+        ValueError: it does not.
+    """
+    low, high = rates
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"no rate is from {low:g} to {high:g}")

@@ -1,13 +1,14 @@
 """Solutions of science questions, and what can be said of the letters that they end in."""
 
 import dataclasses
+from typing import Any
 
 import apache_beam as beam
 
 from transforms.answers import last_boxed
 from transforms.judging import EQUALITY, INCORRECT, UNDECIDED
 from transforms.outcome import Outcome, without_rejects
-from transforms.records import Answered, Judgement, Solution
+from transforms.records import Answered, Call, Judgement, Problem, Solution
 from transforms.science.options import letter_of, options_of, written
 from transforms.science.questions import problem_of
 from transforms.science.records import Question
@@ -44,15 +45,17 @@ def solution_of(answered: Answered[Question, str]) -> Solution:
     Of a multiple-choice question it is the letter of an option, whatever names it, or none.
     """
     question = answered.record
-    answer = last_boxed(answered.value.rpartition("</think>")[2])
-    return Solution(
-        id=answered.id,
-        problem=problem_of(question),
-        text=answered.value,
-        predicted_answer=letter_of(answer, question.options) if question.options else answer,
-        calls=(answered.call, *question.calls),
-        reasoning=answered.reasoning,
-    )
+    return _solution(answered, problem_of(question), question.calls)
+
+
+def estimate_of(answered: Answered[Problem, str]) -> Solution:
+    """The same of a question that has become a problem."""
+    return _solution(answered, answered.record)
+
+
+def variables_of_problem(problem: Problem) -> dict[str, object]:
+    """The same of a question that has become a problem."""
+    return {"problem": problem.text}
 
 
 def settled(judgement: Judgement) -> Judgement:
@@ -60,3 +63,17 @@ def settled(judgement: Judgement) -> Judgement:
     if judgement.verdict != UNDECIDED or not options_of(judgement.problem):
         return judgement
     return dataclasses.replace(judgement, verdict=INCORRECT, judged_by=EQUALITY)
+
+
+def _solution(
+    answered: Answered[Any, str], problem: Problem, calls: tuple[Call, ...] = ()
+) -> Solution:
+    answer, options = last_boxed(answered.value.rpartition("</think>")[2]), options_of(problem.text)
+    return Solution(
+        id=answered.id,
+        problem=problem,
+        text=answered.value,
+        predicted_answer=letter_of(answer, options) if options else answer,
+        calls=(answered.call, *calls),
+        reasoning=answered.reasoning,
+    )
