@@ -20,12 +20,12 @@ RECIPE = "openreasoning-science"
 FAULTS = {"malformed": 0.02, "failing": 0.02}
 ENGINE = Rehearsal(**FAULTS)
 LOST = {MALFORMED: "malformed_answer", FAILING: "request_refused"}
-TOPICS, MOST, SLOTS, SAMPLES = 16, 3, 75, 5
+TOPICS, MOST, SLOTS, SAMPLES, ESTIMATES = 16, 3, 75, 5, 3
 GENERATORS = (1, 2)
 LEVELS = ("intermediate", "complex", "hard", "brutal", "borderline unsolvable")
 OPTIONS = {"open": 0, "mcq_4": 4, "mcq_10": 10}
-KINDS = {"similar": 1, "inspired_by": 2}  # and the number of its sample
-AGREEMENT, RATE = (0.6, 0.8), (0.8, 0.8)
+KINDS = {"similar": 1, "inspired_by": 1001}  # and the number of its sample
+AGREEMENT, RATE, DIFFICULTY = (0.6, 0.8), (0.8, 0.8), (0.333333, 0.666667)
 OF_SUBTOPICS = {"twice": "same_subtopics", "too_many": "wrong_number"}
 PUBLISHED = ["expected_answer", "input", "output", "messages"]
 
@@ -151,15 +151,19 @@ def text_of(row: dict[str, Any]) -> str:
     return "\n\n".join([row["text"], *(["\n".join(letters)] if letters else [])])
 
 
-def solved_of(row: dict[str, Any], rejects: Rejected) -> Solved:
+def solved_of(
+    row: dict[str, Any],
+    rejects: Rejected,
+    ask: str = "generate_solutions",
+    number_of: int = SAMPLES,
+    expected: str | None = None,
+) -> Solved:
     """A question and its planned solutions."""
     made, text, samples = planned.generator("science/solution"), text_of(row), []
-    for number in range(SAMPLES):
-        lost, rng = planned.draws(
-            ENGINE, "generate_solutions", "science/solution", row["id"], number
-        )
+    for number in range(number_of):
+        lost, rng = planned.draws(ENGINE, ask, "science/solution", row["id"], number)
         if lost:
-            rejects.add(("generate_solutions", row["id"], number, lost))
+            rejects.add((ask, row["id"], number, lost))
             continue
         plan = made.plan_of(text, rng)
         said = made.answer_of(text, plan)
@@ -168,7 +172,15 @@ def solved_of(row: dict[str, Any], rejects: Rejected) -> Solved:
             there = [int(option) for option in row["options"]]
             answer = "ABCDEFGHIJ"[there.index(plan.number)] if plan.number in there else None
         samples.append(Sample(f"{row['id']}-{number}", answer, said))
-    return Solved(row["id"], text, None, samples)
+    return Solved(row["id"], text, expected, samples)
+
+
+def settle(problem: Solved, judge: Judge, is_choice: bool) -> None:
+    """Letters are the same or not; of anything else a judge says so."""
+    for one in problem.samples:
+        if is_choice and one.verdict == "undecided":
+            one.verdict, one.judged_by = "incorrect", "equality"
+    problem.judge(judge)
 
 
 def unfit(problem: Solved) -> str:
@@ -191,7 +203,8 @@ def test_topics_become_training_data_as_planned(beam_sdg_command, tmp_path):
         RECIPE, f"--output={output}", f"--topics={tmp_path / 'topics.jsonl'}",
         f"--max_subtopics={MOST}", f"--num_records={SLOTS}", f"--samples={SAMPLES}",
         "--vote_quorum=2", "--generation_model_pass_rate_range=0.8,0.8",
-        "--majority_voting_agreement_rate_range=0.6,0.8",
+        "--majority_voting_agreement_rate_range=0.6,0.8", f"--difficulty_samples={ESTIMATES}",
+        "--difficulty_model_pass_rate_range=0.333333,0.666667",
         "--rehearsal", ",".join(f"{name}={share}" for name, share in FAULTS.items()),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -223,16 +236,13 @@ def test_topics_become_training_data_as_planned(beam_sdg_command, tmp_path):
         assert sorted(row["options"]) == sorted(str(truth + off) for off in range(number))
 
     judge = Judge("judge_answers", ENGINE, prompt="science/judge")
-    rows, reasons = {}, Counter()
+    again = Judge("judge_difficulty", ENGINE, prompt="science/judge")
+    rows, reasons, rates = {}, Counter(), {}
     stay_of: dict[str, tuple[Solved, Sample]] = {}
     for row in posed.values():
         solved = solved_of(row, rejects)
         solved.fill(quorum=2)
-        if row["options"]:
-            for one in solved.samples:
-                if one.verdict == "undecided":
-                    one.verdict, one.judged_by = "incorrect", "equality"
-        solved.judge(judge)
+        settle(solved, judge, bool(row["options"]))
         solved.count(SAMPLES)
         rows |= solved.rows()
         if not solved.samples:
@@ -242,6 +252,16 @@ def test_topics_become_training_data_as_planned(beam_sdg_command, tmp_path):
         if reason:
             rejects |= {("filter_solutions", one.id, 0, reason) for one in solved.samples}
             continue
+        tried = solved_of(
+            row, rejects, "difficulty_estimation", ESTIMATES, expected=solved.expected
+        )
+        settle(tried, again, bool(row["options"]))
+        rate = planned.pass_rate(tried.samples, ESTIMATES)
+        if rate is not None and not DIFFICULTY[0] <= rate <= DIFFICULTY[1]:
+            reason = "too_hard" if rate < DIFFICULTY[0] else "too_easy"
+            rejects |= {("filter_difficulty", one.id, 0, reason) for one in solved.samples}
+            continue
+        rates[row["id"]] = rate
         correct = []
         for one in solved.samples:
             if why := planned.unfit(one.verdict):
@@ -254,7 +274,7 @@ def test_topics_become_training_data_as_planned(beam_sdg_command, tmp_path):
 
     judged = planned.stage_rows(output, "judge_answers.solutions")
     assert {of: planned.told(row) for of, row in judged.items()} == rows
-    assert planned.rejected(output) == rejects | judge.rejects
+    assert planned.rejected(output) == rejects | judge.rejects | again.rejects
     data_rows = planned.dataset_rows(output)
     assert data_rows.keys() == stay_of.keys()
     for of, row in data_rows.items():
@@ -268,6 +288,7 @@ def test_topics_become_training_data_as_planned(beam_sdg_command, tmp_path):
             solved.majority["votes"], solved.majority["ballots"],
         )  # fmt: skip
         about = json.loads(row["extra"])
+        assert about["difficulty_model_pass_rate"] == rates[row["problem_id"]]
         asks = [call["ask"] for call in row["provenance"]["calls"]]
         expected = ["generate_solutions"]
         expected += ["subtopic_expansion"] if about["topic"] != "Listed" else []
@@ -289,6 +310,8 @@ def test_topics_become_training_data_as_planned(beam_sdg_command, tmp_path):
     assert found["filter_questions", "duplicate"] and found["filter_problems", "duplicate"]
     assert found["augment_similar", "unchanged"] and found["augment_inspired_by", "unchanged"]
     assert found["subtopic_expansion", "same_subtopics"]
+    assert found["filter_difficulty", "too_hard"] and found["filter_difficulty", "too_easy"]
+    assert {*DIFFICULTY} <= {*rates.values()}
     assert {json.loads(row["extra"])["augmented"] for row in data_rows.values()} == {"", *KINDS}
     assert {json.loads(row["extra"])["format"] for row in data_rows.values()} == {*OPTIONS}
 
@@ -355,6 +378,10 @@ def test_more_records_keep_those_of_fewer(small, tmp_path):
             "no rate is from 0.9 to 0.5; write LEAST,MOST, from 0 to 1",
         ),
         ("--generation_model_pass_rate_range=0,7", "no rate is from 0 to 7; write LEAST,MOST"),
+        (
+            "--difficulty_model_pass_rate_range=0,0.5",
+            "difficulty_model_pass_rate_range is of another model's solutions, and there are none",
+        ),
         ("--remove_no_code", "remove_no_code is of calls to Python, and there are none"),
     ],
 )
