@@ -141,7 +141,7 @@ def rows_to_come(
         if stage.fans_out:
             before[stage.name] = taken
         rows, is_known = taken
-        made = rows if stage.samples else round(rows * per_row.get(stage.name, 1.0))
+        made = round(rows * (1.0 if stage.samples else per_row.get(stage.name, 1.0)))
         found[stage.name] = made, is_known and not (stage.fans_out or stage.selects)
     return found
 

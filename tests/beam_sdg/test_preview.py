@@ -52,3 +52,14 @@ def test_of_a_selection_some_rows_come():
     found = rows_to_come(stages, {"solution": 4, "select": 0.5, "summary": 2}, 10)
     assert (found["select"], found["summary"]) == ((20, False), (40, False))
     assert found["merge"] == (40, True)
+
+
+def test_a_source_that_is_taken_whole_has_what_was_read():
+    """However many are drawn of what is made of it."""
+    stages = [
+        dataclasses.replace(stage("topics"), settings={"max_records": None}),
+        stage("subtopics", "topics", fans_out=True),
+        stage("drawn", "subtopics", samples=True),
+    ]
+    found = rows_to_come(stages, {"subtopics": 10, "drawn": 0.01}, 50, {"topics": 24})
+    assert found == {"topics": (24, True), "subtopics": (240, False), "drawn": (50, True)}
