@@ -4,6 +4,7 @@ topics ─ subtopic_expansion ─ plan_questions ─ generate_questions_1, _2, �
     ─ [augment_similar, augment_inspired_by ─ filter_problems]
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from transforms.reading import Structured
 from transforms.records import Problem
 from transforms.science import questions, topics
 from transforms.science.options import FORMATS
-from transforms.science.plan import DIFFICULTIES, DrawSlots, PlanQuestions, SelectFormat
+from transforms.science.plan import DIFFICULTIES, DrawSlots, Grid, PlanQuestions, SelectFormat
 from transforms.science.questions import AUGMENTATIONS, FilterQuestions
 from transforms.science.records import Question, Slot, Subtopic, SubtopicList, Subtopics
 from transforms.science.topics import ListSubtopics, SelectUnexpanded
@@ -148,18 +149,18 @@ def _subtopics(config: QuestionsConfig, context: Context) -> Iterator[Stage]:
 def _plan(config: QuestionsConfig, context: Context) -> Iterator[Stage]:
     """The stages that say which questions are written, format by format."""
     name = "plan_questions"
-    cells = (config.difficulties, config.formats, config.questions_per_cell)
+    grid = Grid(config.difficulties, config.formats, config.questions_per_cell)
     yield Stage(
         name=name,
-        transform=PlanQuestions(*cells),
+        transform=PlanQuestions(grid),
         row_type=Slot,
-        settings={"cells": cells},
+        settings=dataclasses.asdict(grid),
         inputs=("subtopic_expansion.subtopics",),
         fans_out=True,
     )
     yield Stage(
         name=f"{name}.drawn",
-        transform=DrawSlots(config.num_records, config.formats, context.seed),
+        transform=DrawSlots(grid, config.num_records, context.seed),
         row_type=Slot,
         settings={"num_records": config.num_records},
         inputs=(name,),

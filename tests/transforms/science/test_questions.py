@@ -15,7 +15,7 @@ from transforms.codec import arrow_schema, from_row, to_row
 from transforms.reading import Fault
 from transforms.records import Answered, Call, Judgement
 from transforms.science.options import FORMATS, options_of
-from transforms.science.plan import DIFFICULTIES, DrawSlots, PlanQuestions
+from transforms.science.plan import DIFFICULTIES, DrawSlots, Grid
 from transforms.science.questions import (
     FilterQuestions,
     augmented_of,
@@ -235,32 +235,39 @@ def test_other_letters_are_other_answers():
 def test_every_cell_has_its_slots():
     """Each difficulty and format as often as wanted; those of fewer keep their ids."""
     few, many = (
-        list(PlanQuestions(DIFFICULTIES, tuple(FORMATS), number).slots_of(SUBTOPIC))
-        for number in (1, 3)
+        list(Grid(DIFFICULTIES, tuple(FORMATS), number).slots_of(SUBTOPIC)) for number in (1, 3)
     )
     assert (len(few), len(many)) == (15, 45)
     assert many[: len(few)] == few
     assert few[0].id == "t-0-0" and len({each.id for each in many}) == 45
     cells = [(each.difficulty, each.format, each.number) for each in many]
     assert len(set(cells)) == 45
+    grid = Grid(DIFFICULTIES, tuple(FORMATS), 3)
+    assert [grid.numbered(each, number) for number in range(3) for each in few] == many
 
 
-def test_a_draw_takes_as_many_of_each_format():
-    """A larger one has all of a smaller one, in any order, and at most all there is."""
-    plan = PlanQuestions(DIFFICULTIES, tuple(FORMATS), 2)
-    slots = [
-        each for n in range(3) for each in plan.slots_of(dataclasses.replace(SUBTOPIC, id=f"t-{n}"))
-    ]
-    drawn = {}
-    for number in (10, 1000):
-        rows, rejects = outcome(DrawSlots(number, tuple(FORMATS), 7), slots[::-1])
-        assert not rejects
-        drawn[number] = {row.id: row for row in rows}
-    of_format = [sum(row.format == each for row in drawn[10].values()) for each in FORMATS]
+def drawn(number: int, questions: int, seed: int = 7) -> dict[str, Slot]:
+    """What is drawn of the grid of three subtopics, by id."""
+    grid = Grid(DIFFICULTIES, tuple(FORMATS), questions)
+    subtopics = [dataclasses.replace(SUBTOPIC, id=f"t-{number}") for number in range(3)]
+    slots = [each for subtopic in subtopics for each in grid.slots_of(subtopic)]
+    random.Random(number).shuffle(slots)
+    rows, rejects = outcome(DrawSlots(grid, number, seed), slots)
+    assert not rejects
+    found = {row.id: row for row in rows}
+    assert found.items() <= {each.id: each for each in slots}.items() and len(found) == len(rows)
+    return found
+
+
+def test_a_draw_takes_as_many_of_each_format_and_cell():
+    """A larger one has all of a smaller one, and at most all there is; so has a larger grid."""
+    few, more, most = drawn(10, 2), drawn(50, 2), drawn(1000, 2)
+    of_format = [sum(each.format == name for each in few.values()) for name in FORMATS]
     assert of_format == [4, 3, 3]
-    assert len(drawn[1000]) == 90
-    rows, _ = outcome(DrawSlots(20, tuple(FORMATS), 7), slots)
-    assert drawn[10].items() <= {row.id: row for row in rows}.items()
+    assert (len(more), len(most)) == (50, 90)
+    assert few.items() <= more.items() <= most.items()
+    assert sum(each.number == 0 for each in more.values()) == 45
+    assert drawn(10, 1) == few
 
 
 def test_an_open_question_has_no_options():
