@@ -148,7 +148,7 @@ def found_again(row: dict[str, Any]) -> str:
 def text_of(row: dict[str, Any]) -> str:
     """A question as it is posed."""
     letters = [f"{'ABCDEFGHIJ'[place]}) {text}" for place, text in enumerate(row["options"])]
-    return "\n\n".join([row["text"], *(["\n".join(letters)] if letters else [])])
+    return "\n\n".join([row["question"], *(["\n".join(letters)] if letters else [])])
 
 
 def solved_of(
@@ -232,7 +232,7 @@ def test_topics_become_training_data_as_planned(beam_sdg_command, tmp_path):
     assert made.items() <= posed.items()
     for row in posed.values():
         number = OPTIONS[row["slot"]["format"]]
-        truth = sum(map(int, re.findall(r"\d+", row["text"])))
+        truth = sum(map(int, re.findall(r"\d+", row["question"])))
         assert sorted(row["options"]) == sorted(str(truth + off) for off in range(number))
 
     judge = Judge("judge_answers", ENGINE, prompt="science/judge")
@@ -363,8 +363,8 @@ def test_more_records_keep_those_of_fewer(small, tmp_path):
     one, two = (
         planned.stage_rows(tmp_path, f"generate_questions_{number}_mcq_4") for number in GENERATORS
     )
-    texts = {of.rpartition("-")[0]: row["text"] for of, row in one.items()}
-    assert any(texts.get(of.rpartition("-")[0]) != row["text"] for of, row in two.items())
+    texts = {of.rpartition("-")[0]: row["question"] for of, row in one.items()}
+    assert any(texts.get(of.rpartition("-")[0]) != row["question"] for of, row in two.items())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from transforms.grouping import Group
 from transforms.outcome import Outcome, SplitRejects
 from transforms.reading import Fault, Structured
 from transforms.records import Answered, Problem, Reject
-from transforms.science.options import FORMATS, fault_of, unlettered, written
+from transforms.science.options import FORMATS, fault_of, unlettered
 from transforms.science.records import ChoiceQuestion, OpenQuestion, Question, Slot
 from transforms.seeding import digest
 
@@ -73,7 +73,7 @@ def variables_of_slot(slot: Slot) -> dict[str, object]:
 def variables_of_question(question: Question) -> dict[str, object]:
     """What a model that makes a new question of one is shown: never an answer."""
     return {
-        "question": written(question.text, question.options),
+        "question": question.text,
         "num_options": FORMATS[question.slot.format],
     }
 
@@ -91,7 +91,7 @@ def check_augmented(original: Question, value: Written) -> Fault | None:
     if fault := check_question(original.slot, value):
         return fault
     new = question_text(value), _plain_options(value)
-    if normal_form(*new) == normal_form(original.text, original.options):
+    if normal_form(*new) == normal_form(original.question, original.options):
         return Fault("unchanged", "it is the question that you were shown; write a new one")
     return None
 
@@ -109,7 +109,7 @@ def augmented_of(answered: Answered[Question, Written], kind: str) -> Question:
     return Question(
         id=answered.id,
         slot=original.slot,
-        text=question_text(value),
+        question=question_text(value),
         options=_plain_options(value),
         calls=(*original.calls, answered.call),
         augmented=kind,
@@ -131,7 +131,7 @@ def problem_of(question: Question) -> Problem:
     }
     return Problem(
         id=question.id,
-        text=written(question.text, question.options),
+        text=question.text,
         source=subtopic.source,
         source_id=subtopic.source_id,
         licence=subtopic.licence,
@@ -173,7 +173,7 @@ def _plain_options(value: Written) -> tuple[str, ...]:
 
 
 def _keyed_by_text(question: Question) -> tuple[str, Question]:
-    return digest("question", normal_form(question.text, question.options)), question
+    return digest("question", normal_form(question.question, question.options)), question
 
 
 def _kept(

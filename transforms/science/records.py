@@ -2,8 +2,8 @@
 
 A question, as a sample:
 
-    Question(id="8c1f…", slot=Slot(…, difficulty="hard", format="mcq_4"), text="What is the pH …?",
-             options=("2.00", "3.00", "4.00", "5.00"), calls=(…))
+    Question(id="8c1f…", slot=Slot(…, difficulty="hard", format="mcq_4"), question="What is the
+             pH …?", options=("2.00", "3.00", "4.00", "5.00"), calls=(…))
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ from typing import Annotated
 import pydantic
 
 from transforms.records import Call, Problem, Statement
+from transforms.science.options import written
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Question:
-    """A question that was written for a slot, or made from such a one.
+    """A question that was written for a slot, or made from such a one; `text` is all that is posed.
 
     `options` are without their letters, () of an open question. `augmented` is `similar` or
     `inspired_by`, and `original` the id of the question that it was made from; "" of one that was
@@ -97,8 +98,13 @@ class Question:
 
     id: str
     slot: Slot
-    text: str
+    question: str
     options: tuple[str, ...]
     calls: tuple[Call, ...]
     augmented: str = ""
     original: str = ""
+
+    @property
+    def text(self) -> str:
+        """The question with its options."""
+        return written(self.question, self.options)

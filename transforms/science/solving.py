@@ -9,7 +9,7 @@ from transforms.answers import last_boxed
 from transforms.judging import EQUALITY, INCORRECT, UNDECIDED
 from transforms.outcome import Outcome, without_rejects
 from transforms.records import Answered, Call, Judgement, Problem, Solution
-from transforms.science.options import letter_of, options_of, written
+from transforms.science.options import letter_of, options_of
 from transforms.science.questions import problem_of
 from transforms.science.records import Question
 
@@ -36,7 +36,7 @@ class SettleLetters(beam.PTransform):
 
 def variables_of(question: Question) -> dict[str, object]:
     """What a model that solves a question is shown."""
-    return {"problem": written(question.text, question.options)}
+    return {"problem": question.text}
 
 
 def solution_of(answered: Answered[Question, str]) -> Solution:

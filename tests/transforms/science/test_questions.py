@@ -95,10 +95,10 @@ def test_a_question_is_kept_without_its_letters():
     )
     assert check_question(slot(), value) is None
     made = question_of(answered(slot(), value))
-    assert (made.id, made.text, made.options) == ("id-1", "How?\nAnd why?", FOUR)
+    assert (made.id, made.question, made.options) == ("id-1", "How?\nAnd why?", FOUR)
     assert [call.ask for call in made.calls] == ["ask", "mine"]
     assert from_row(Question, to_row(made)) == made
-    assert arrow_schema(Question).names[:3] == ["id", "slot", "text"]
+    assert arrow_schema(Question).names[:3] == ["id", "slot", "question"]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_each_question_is_kept_once_whatever_the_order():
         found.append(outcome(FilterQuestions("filter"), mixed[:2], mixed[2:]))
     (rows, rejects), again = found
     assert again == (rows, rejects)
-    assert {row.text for row in rows} == {TEXT, "What?", "Why?"}
+    assert {row.question for row in rows} == {TEXT, "What?", "Why?"}
     assert all("-" not in row.id and len(row.id) == 32 for row in rows)
     assert [(one.id, one.reason) for one in rejects] == [
         ("a-1", "duplicate"),
