@@ -84,13 +84,14 @@ def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
             warnings.simplefilter("ignore")
             stages = rehearsed.execute(rich.console.Console(quiet=True))
         per_row = {stage.stage: rows_per_row(stage) for stage in stages}
+        read = {stage.stage: stage.rows for stage in stages if not stage.inputs}
         sent = {
             stage.stage: [
                 line for line in AnswerStore(rehearsed.context.store, stage.stage).attempts()
             ]
             for stage in stages
         }
-    console.print(_plan(wanted, sent, per_row))
+    console.print(_plan(wanted, sent, per_row, read))
     asks = [stage.ask for stage in wanted.run.stages if stage.ask]
     if any(ask.sampling.max_tokens is None for ask in asks):
         console.print("Tokens out and cost are known where --max_tokens bounds an answer.")
@@ -115,16 +116,22 @@ def rows_per_row(stage: StageManifest) -> float:
 
 
 def rows_to_come(
-    stages: Sequence[Stage], per_row: Mapping[str, float], num_records: int
+    stages: Sequence[Stage],
+    per_row: Mapping[str, float],
+    num_records: int,
+    read: Mapping[str, int] | None = None,
 ) -> dict[str, tuple[int, bool]]:
     """The most rows of each stage, and whether that is known or only about so many.
 
-    Sources, and samples of a product, make `num_records` at most.
+    Sources, and samples of a product, make `num_records` at most; a source of which all rows are
+    wanted makes what was `read` of it.
     """
     found: dict[str, tuple[int, bool]] = {}
     before: dict[str, tuple[int, bool]] = {}  # what a stage that fans out took
     for stage in stages:
-        if not stage.inputs or stage.samples:
+        if not stage.inputs and stage.settings.get("max_records", num_records) is None:
+            taken = (read or {}).get(stage.name, num_records), True
+        elif not stage.inputs or stage.samples:
             taken = num_records, True
         elif stage.one_per:
             taken_apart = {} if stage.takes_parts else before
@@ -142,11 +149,14 @@ def rows_to_come(
 
 
 def _plan(
-    launch: Launch, sent: dict[str, list[dict]], per_row: Mapping[str, float]
+    launch: Launch,
+    sent: dict[str, list[dict]],
+    per_row: Mapping[str, float],
+    read: Mapping[str, int],
 ) -> rich.table.Table:
     config = launch.invocation.config
     rows = config.expected_rows()
-    coming = rows_to_come(launch.run.stages, per_row, config.num_records)
+    coming = rows_to_come(launch.run.stages, per_row, config.num_records, read)
     table = rich.table.Table(
         title=f"{launch.invocation.recipe.name}: at most {rows:,} rows into {launch.output}",
         title_justify="left",

@@ -51,7 +51,7 @@ def draws(engine: Rehearsal, ask: str, prompt: str, of: str, sample: int) -> tup
 
 def value(answer: str) -> Fraction | str:
     """What an answer says: its number, or its words."""
-    if " " in answer:
+    if " " in answer or answer.isalpha():
         return answer
     number = answer.removeprefix("x=").replace(",", "").replace("\\frac{", "").rstrip("}")
     return Fraction(number.replace("}{", "/"))
@@ -83,12 +83,13 @@ class Judge:
     engine: Rehearsal = FAULTLESS
     votes: int = 1
     rejects: Rejected = dataclasses.field(default_factory=set)
+    prompt: str = "math/judge"
 
     def votes_on(self, pair_id: str, expected: str, predicted: str) -> list[bool]:
         """The votes that can be read; the others are rejects."""
         cast = []
         for vote in range(self.votes):
-            lost, _ = draws(self.engine, self.stage, "math/judge", pair_id, vote)
+            lost, _ = draws(self.engine, self.stage, self.prompt, pair_id, vote)
             if not lost and "or so" in f"{expected} {predicted}":
                 lost = "malformed_answer"
             if lost:

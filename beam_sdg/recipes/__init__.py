@@ -13,6 +13,7 @@ from beam_sdg.recipes.nemotron_math_v2 import NEMOTRON_MATH_V2
 from beam_sdg.recipes.openmathreasoning_problems import OPENMATHREASONING_PROBLEMS
 from beam_sdg.recipes.openmathreasoning_solutions import OPENMATHREASONING_SOLUTIONS
 from beam_sdg.recipes.openreasoning_math import OPENREASONING_MATH
+from beam_sdg.recipes.openreasoning_science import OPENREASONING_SCIENCE
 from beam_sdg.recipes.prepare_sft import PREPARE_SFT
 from beam_sdg.recipes.recipe import Recipe
 from beam_sdg.recipes.tir import TIR
@@ -24,6 +25,7 @@ RECIPES = {
         INFINIBYTE,
         OPENREASONING_MATH,
         OPENMATHREASONING_PROBLEMS,
+        OPENREASONING_SCIENCE,
         OPENMATHREASONING_SOLUTIONS,
         NEMOTRON_MATH_V2,
         TIR,

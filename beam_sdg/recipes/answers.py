@@ -30,8 +30,8 @@ DEMO = (
 )
 
 
-class AnswersConfig(AnsweredProblemsConfig, SftConfig):
-    """Base of the configurations of recipes that solve, judge, let solutions vote, and export."""
+class VotesConfig(SftConfig):
+    """Base of the configurations of recipes that judge, let solutions vote, and export."""
 
     judge_votes: int = pydantic.Field(1, ge=1, description="votes of the judge on two answers")
     vote_quorum: int = pydantic.Field(
@@ -40,6 +40,10 @@ class AnswersConfig(AnsweredProblemsConfig, SftConfig):
     vote_min_answers: int = pydantic.Field(
         1, ge=1, description="solutions with an answer that such a vote takes"
     )
+
+
+class AnswersConfig(AnsweredProblemsConfig, VotesConfig):
+    """Base of those that solve problems, whatever is known of their answers."""
 
 
 class RepairConfig(AnswersConfig):
@@ -62,7 +66,13 @@ def compare(name: str, solutions: Sequence[str]) -> Stage:
     )
 
 
-def judge(context: Context, name: str, after: str, config: AnswersConfig) -> Iterator[Stage]:
+def judge(
+    context: Context,
+    name: str,
+    after: str,
+    config: VotesConfig,
+    prompt: str = judging.PROMPT,
+) -> Iterator[Stage]:
     """A model judges what is undecided in the judgements of the stage `after`."""
     yield Stage(
         name=f"{name}.pairs",
@@ -75,7 +85,7 @@ def judge(context: Context, name: str, after: str, config: AnswersConfig) -> Ite
     yield context.ask(
         name,
         after=f"{name}.pairs",
-        prompt=judging.PROMPT,
+        prompt=prompt,
         variables=judging.variables_of,
         reader=judging.READER,
         keep=judging.vote_of,
@@ -94,7 +104,7 @@ def judge(context: Context, name: str, after: str, config: AnswersConfig) -> Ite
     )
 
 
-def agree(name: str, after: str, mode: Mode, config: AnswersConfig) -> Stage:
+def agree(name: str, after: str, mode: Mode, config: VotesConfig) -> Stage:
     """The vote of a problem's solutions, and what it does to the expected answer."""
     min_verdicts = config.min_verdicts if isinstance(config, RepairConfig) else 1
     rules = (config.vote_quorum, config.vote_min_answers, min_verdicts)

@@ -67,3 +67,14 @@ def test_what_is_gathered_is_a_guess_and_a_draw_of_it_is_not():
     found = rows_to_come(stages, {"problems": 0.2, "drawn": 0.1, "instances": 8}, 10)
     assert (found["problems"], found["drawn"]) == ((2, False), (10, True))
     assert found["instances"] == (80, False)
+
+
+def test_a_source_that_is_taken_whole_has_what_was_read():
+    """However many are drawn of what is made of it."""
+    stages = [
+        dataclasses.replace(stage("topics"), settings={"max_records": None}),
+        stage("subtopics", "topics", fans_out=True),
+        stage("drawn", "subtopics", samples=True),
+    ]
+    found = rows_to_come(stages, {"subtopics": 10, "drawn": 0.01}, 50, {"topics": 24})
+    assert found == {"topics": (24, True), "subtopics": (240, False), "drawn": (50, True)}

@@ -70,6 +70,31 @@ def test_every_structured_stage_parses(beam_sdg_command, served_model, tmp_path,
         assert engine["prefix_cache_hit_rate"] >= 0
 
 
+def test_science_questions_parse_in_every_format(beam_sdg_command, served_model, tmp_path):
+    """Without options, with four and with ten: a model that knows nothing is held to each."""
+    output = tmp_path / "out"
+    done = beam_sdg_command(
+        "openreasoning-science", f"--output={output}", "--num_records=12", "--generators=1",
+        "--augmentations=0", "--samples=1", *served_model.flags("--set=generate_questions_1."),
+        "--set=generate_questions_1.max_tokens=1500", **served_model.environment,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert (output / "manifest.json").exists(), done.stderr  # without rows, too
+    lost = rejects(output)
+    for number, of_format in {0: "open", 4: "mcq_4", 10: "mcq_10"}.items():
+        stage = f"generate_questions_1_{of_format}"
+        assert answers(output, stage) >= 4
+        rows = [
+            row
+            for path in output.glob(f".work/stages/{stage}/*/rows-*.parquet")
+            for row in pq.read_table(path).to_pylist()
+        ]
+        assert all(len(row["options"]) == number for row in rows)
+        reasons = {reason for each, reason in lost if each == stage}
+        assert not reasons & {*UNREADABLE, "wrong_number", "letters_out_of_order"}
+        assert len(rows) + sum(lost[stage, reason] for reason in reasons) == 4
+
+
 def started(served_model, output: Path, *flags: str) -> subprocess.Popen[bytes]:
     """A run whose last stage asks vLLM, in a process group of its own."""
     command = [sys.executable, "-m", "beam_sdg", "infinibyte", f"--output={output}", *flags]

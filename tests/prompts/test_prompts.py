@@ -33,6 +33,10 @@ from transforms.genselect.comparison import PROMPT as COMPARED
 from transforms.genselect.summaries import PROMPT as TOLD
 from transforms.reading import Choice, Fault
 from transforms.records import Answered, Call, CrossBreed, Pair, Problem
+from transforms.science.options import FORMATS
+from transforms.science.plan import DIFFICULTIES
+from transforms.science.questions import check_question, reader_of
+from transforms.science.records import Slot, Subtopic
 from transforms.summaries import PROMPT as SUMMARY
 from transforms.tir.formats import CODE_FORMATS
 from transforms.tir.insight import LABELS
@@ -47,11 +51,15 @@ FURTHER_TURNS = {"correction"}
 OF_INFINIBYTE = {name for name in NAMES if name.startswith("infinibyte/")}
 JUDGES = [f"tir/{question}" for question in LABELS]
 WITH_TOOLS = [*CODE_FORMATS, TOOL_CALLS]
-RENDERED = {name.replace("/", "-") for name in {*NAMES} - OF_INFINIBYTE - {SOLUTION}} | {
+QUESTIONS = {f"science/{name}" for name in ("question", "augment_similar", "augment_inspired_by")}
+RENDERED = {
+    name.replace("/", "-") for name in {*NAMES} - OF_INFINIBYTE - {SOLUTION} - QUESTIONS
+} | {
     f"{name.replace('/', '-')}-{kind}"
     for name, kind in [
         *itertools.product(OF_INFINIBYTE, COMBINATION_TYPES),
         *itertools.product([SOLUTION], WITH_TOOLS),
+        *itertools.product(QUESTIONS, FORMATS),
     ]
 }
 GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"
@@ -99,6 +107,7 @@ OF_FORUMS = {
     "forums/convert_proofs": {"problem": TEXT_B, "answer_schema": '{"type":"object"}'},
 }
 SOLVED = r"The water gives off 2 × 4184 × 30 J, so the mass is \boxed{752 \text{ g}}."
+CHOICE = "How far from a thin lens of 10 cm is the image of the sun?\n\nA) 5 cm\nB) 10 cm\nC) 20 cm"
 CALL = Call("ask", "prompt", "0" * 16, "rehearsal", "{}", 0, 0, 1, ("k",), "stop", 1, 1)
 
 
@@ -156,11 +165,29 @@ def rendered_prompts() -> dict[str, str]:
     for code_format in WITH_TOOLS:
         variables = {"problem": TEXT_B, "code_format": code_format, "max_executions": 8}
         texts[f"tir-solution-{code_format}"] = shown(render(SOLUTION, variables))
+    variables = {"topic": "Optics", "max_subtopics": 8, "answer_schema": "{}"}
+    texts["science-subtopic_expansion"] = shown(render("science/subtopic_expansion", variables))
+    texts["science-solution"] = shown(render("science/solution", {"problem": CHOICE}))
+    texts["science-judge"] = shown(render("science/judge", {"problem": TEXT_B, **answers}))
+    for name, of_format in itertools.product(QUESTIONS, FORMATS):
+        text = shown(render(name, variables_of_format(of_format)))
+        texts[f"{name.replace('/', '-')}-{of_format}"] = text
     for kind in COMBINATION_TYPES:
         for ask, record, _ in rehearsed(record_of(kind), seed=0):
             name = f"{ask.prompt.replace('/', '-')}-{kind}"
             texts[name] = shown(render(ask.prompt, variables_of(ask, record)))
     return texts
+
+
+def variables_of_format(of_format: str) -> dict[str, object]:
+    """Those of all prompts that ask for a question."""
+    schema = reader_of(of_format).constraint().schema
+    slot = {"topic": "Optics", "subtopic": "lenses", "difficulty": "hard"}
+    shown_question = CHOICE if FORMATS[of_format] else TEXT_B
+    return {
+        **slot, "question": shown_question, "num_options": FORMATS[of_format],
+        "answer_schema": canonical_json(schema),
+    }  # fmt: skip
 
 
 def shown(messages: list[tuple[str, str]]) -> str:
@@ -268,6 +295,26 @@ def test_the_outputs_in_a_judges_examples_are_those_of_their_code(judge):
     for code, output in runs:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert (done.stdout, done.stderr) == (output, "")
+
+
+@pytest.mark.parametrize("of_format", FORMATS)
+@pytest.mark.parametrize("name", sorted(QUESTIONS))
+def test_the_questions_that_a_prompt_shows_are_what_it_asks_for(name, of_format):
+    """Each example can be read and has no fault; of new questions, none is like its original."""
+    user = render(name, variables_of_format(of_format))[-1][1]
+    slot = Slot("s", Subtopic("t", "Optics", "lenses", "", "", ""), "hard", of_format, 0)
+    examples = re.findall(r"^<example(.*?)>\n(.*?)\n</example>$", user, re.MULTILINE | re.DOTALL)
+    asked = [reader_of(of_format).read(text.splitlines()[-1]) for _, text in examples]
+    assert [check_question(slot, value) for value in asked] == [None] * len(examples)
+    texts = [value.question for value in asked]
+    assert len({*texts}) == len(texts)
+    if name == "science/question":
+        levels = [re.findall(r'difficulty="(.*?)"', head)[0] for head, _ in examples]
+        assert levels == list(DIFFICULTIES)
+    else:
+        assert len(texts) == 2
+        assert all(user.count(text) == 1 for text in texts)
+        assert user.count("\nA) ") == (len(texts) + 1 if FORMATS[of_format] else 0)
 
 
 def test_a_correction_without_a_fault_is_an_error():
