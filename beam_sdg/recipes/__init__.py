@@ -9,6 +9,7 @@ from pathlib import Path
 from beam_sdg.recipes.infinibyte import INFINIBYTE
 from beam_sdg.recipes.nemotron_math_v2 import NEMOTRON_MATH_V2
 from beam_sdg.recipes.openmathreasoning_solutions import OPENMATHREASONING_SOLUTIONS
+from beam_sdg.recipes.openreasoning_code import OPENREASONING_CODE
 from beam_sdg.recipes.openreasoning_math import OPENREASONING_MATH
 from beam_sdg.recipes.prepare_sft import PREPARE_SFT
 from beam_sdg.recipes.recipe import Recipe
@@ -23,6 +24,7 @@ RECIPES = {
         OPENMATHREASONING_SOLUTIONS,
         NEMOTRON_MATH_V2,
         TIR,
+        OPENREASONING_CODE,
         PREPARE_SFT,
     )
 }

@@ -90,11 +90,3 @@ class CodeSolution:
     pass_rate: float | None = None
     solved: float | None = None
     pass_at: tuple[PassAt, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CodeProvenance:
-    """Where a program's problem came from, and all that made and judged the program."""
-
-    problem: Problem
-    solution: Solution
