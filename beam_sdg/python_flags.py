@@ -96,6 +96,7 @@ class PythonConfig(TemplateConfig, SandboxConfig):
         "",
         description="folder or hub name whose chat template makes the prompt (default: the model)",
     )
+
     @pydantic.field_validator("max_executions")
     @classmethod
     def _is_a_number_or_a_range(cls, text: str) -> str:

@@ -4,8 +4,8 @@
                                           │   ┌──────────────────────────────────────────────┘
                                           └───┴ [execute_solutions ─ filter_executed] ─ export
 
-The method and the names are those of NVIDIA's OpenCodeReasoning, which OpenReasoning's code data was
-made by; execution is not published.
+The method and the names are those of NVIDIA's OpenCodeReasoning, by which OpenReasoning's code data
+was made; execution is not published.
 """
 
 import dataclasses

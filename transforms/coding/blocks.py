@@ -42,16 +42,18 @@ def program_of(answer: str, language: str, entry_point: str = "") -> str | None:
 
     Of the blocks that are labelled with the language, or where there are none, those without a
     label, it is the last that can be parsed and does what a program must: it defines the entry
-    point, or where there is none, reads its input. Failing that, the last that can be parsed, and
-    failing that the last. An example of use behind the program is not taken for it.
+    point, or where there is none, reads its input. Failing that, the last that does so and cannot
+    be parsed, then the last that can be, then the last of all. An example of use behind the program
+    is not taken for it.
     """
     found = blocks_of(answer)
     labelled = [block.code for block in found if block.label in _LABELS[language]]
     codes = labelled or [block.code for block in found if not block.label]
     codes = [code for code in codes if code.strip()]
     parsed = [code for code in codes if fault_of(code, language) is None]
-    fitting = [code for code in parsed if _does_it(code, language, entry_point)]
-    return next((some[-1] for some in (fitting, parsed, codes) if some), None)
+    fitting = [code for code in codes if _does_it(code, language, entry_point)]
+    best = [code for code in fitting if code in parsed]
+    return next((some[-1] for some in (best, fitting, parsed, codes) if some), None)
 
 
 def fault_of(code: str, language: str) -> str | None:

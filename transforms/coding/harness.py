@@ -15,7 +15,9 @@ import builtins
 import contextlib
 import io
 import json
+import math
 import os
+import resource
 import signal
 import sys
 import threading
@@ -27,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_MESSAGE = 300
+OUT_OF_TIME = "out of CPU time"
 _PLAIN = (bool, str, type(None))
 _loaded: dict[str, Any] = {}
 
@@ -128,10 +131,11 @@ def load_program(packed: str) -> None:
     _loaded["program"] = compile(_text(packed), "<program>", "exec", dont_inherit=True)
 
 
-def run_program(packed: str) -> None:
+def run_program(packed: str, cpu_s: float) -> None:
     """Run it in a process of its own on this input; what it prints is what the cell prints.
 
-    Where it raises or dies, the cell is in error, and its output ends with why.
+    Where it raises, dies or takes more than `cpu_s`, the cell is in error, and its output ends with
+    why. What sleeps is ended by the cell's own time limit.
     """
     Path(".input").write_bytes(_text(packed).encode("utf-8", "replace"))
     said_r, said_w = os.pipe()
@@ -140,25 +144,28 @@ def run_program(packed: str) -> None:
     )  # a process that the program leaves behind may hold the other end
     child = os.fork()
     if child == 0:
-        _be_program(said_w)
+        _be_program(said_w, math.ceil(cpu_s))
     os.close(said_w)
-    _, status = os.waitpid(child, 0)
+    _, status, used = os.wait4(child, 0)
     try:
         why = os.read(said_r, MOST_MESSAGE).decode("utf-8", "replace")
     except BlockingIOError:
         why = ""
     os.close(said_r)
     code = os.waitstatus_to_exitcode(status)
+    if code < 0 and used.ru_utime + used.ru_stime >= cpu_s:
+        sys.exit(f"\n{OUT_OF_TIME} after {cpu_s:g} s")
     if code < 0:
-        sys.exit(f"killed by {signal.Signals(-code).name}")
+        sys.exit(f"\nkilled by {signal.Signals(-code).name}")
     if code:
-        sys.exit(why or f"exit code {code}")
+        sys.exit(f"\n{why or f'exit code {code}'}")
 
 
-def _be_program(said_w: int) -> None:
+def _be_program(said_w: int, cpu_s: int) -> None:
     """In the child: be a fresh interpreter, as far as the program can tell."""
     status = 1
     try:
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
         os.dup2(os.open(".input", os.O_RDONLY), 0)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         os.dup2(said_w, 3)
@@ -193,13 +200,13 @@ def _brief(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(type(error), error)[-1:]).strip()
 
 
-def load_function(packed: str) -> None:
+def load_function(packed: str, cpu_s: float) -> None:
     """Run the Python that defines a function, in this process; what it prints is not shown."""
     parts = json.loads(_text(packed))
     module = types.ModuleType("program")
     module.__dict__["__builtins__"] = builtins
     sys.modules["program"] = module
-    with _Quiet():
+    with _Quiet(), _within(cpu_s):
         for name in ("preamble", "code"):
             exec(compile(parts[name], f"<{name}>", "exec", dont_inherit=True), module.__dict__)
     solver = module.__dict__.get("Solution")
@@ -209,16 +216,37 @@ def load_function(packed: str) -> None:
         _loaded["function"] = module.__dict__[parts["entry_point"]]
 
 
-def call(packed: str) -> None:
+def call(packed: str, cpu_s: float) -> None:
     """Call the function; what it returns or raises is all that the cell prints."""
     arguments, keywords = decode(_text(packed))
-    with _Quiet():
+    with _Quiet(), _within(cpu_s):
         try:
             said = {"value": encode(_loaded["function"](*arguments, **keywords))}
         except Exception as error:
             said = {"raised": type(error).__name__, "said": _brief(error)[:MOST_MESSAGE]}
     os.write(1, b"\n")
     _write(1, json.dumps(said).encode())
+
+
+class _OutOfTime(BaseException):
+    """The function has used up its time."""
+
+
+@contextlib.contextmanager
+def _within(cpu_s: float) -> Iterator[None]:
+    """Raise in what runs within once it has computed for so long."""
+
+    def stop(*_: object) -> None:
+        raise _OutOfTime(f"{OUT_OF_TIME} after {cpu_s:g} s")
+
+    signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s, 0.5)
+    try:
+        yield
+    except _OutOfTime as error:
+        sys.exit(f"\n{error}")
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 class _Quiet:

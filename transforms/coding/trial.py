@@ -25,6 +25,7 @@ from transforms.tir.cells import SharedSandbox, opened
 PASSED, FAILED, TIMEOUT, ERROR, NOT_RUN = "passed", "failed", "timeout", "error", "not_run"
 MOST_OUTPUT = 1_000_000
 _LEAST_OUTPUT = 1 << 16
+_CLOCK = 4  # by the clock a test may take so many times its CPU time: others run beside it
 _MOST_LOST = 3  # timeouts and deaths of a program, after which no more of its tests are run
 _PIECE = 150_000  # characters of a text in one cell
 _SETUP_S = 30.0
@@ -112,7 +113,7 @@ class Trial:
         problem: with the tests.
         code: Python.
         seed: of the run.
-        timeout_s: of one test.
+        timeout_s: CPU time of one test, of a check for each call; four times as long by the clock.
     """
 
     name: str
@@ -163,11 +164,10 @@ class Trial:
         """Bring the program in; what is wrong with it, if that can be seen at once."""
         if self.problem.entry_point:
             parts = {name: getattr(self.problem, name) for name in ("entry_point", "preamble")}
-            loading = _put(session, "load_function", json.dumps({**parts, "code": self.code}),
-                           self.timeout_s)  # fmt: skip
+            text = json.dumps({**parts, "code": self.code})
+            done = await self._put(session, "load_function", text, cpu_s=self.timeout_s)
         else:
-            loading = _put(session, "load_program", self.code, self.timeout_s)
-        done = await loading
+            done = await self._put(session, "load_program", self.code)
         return None if done.status == "ok" else _fault(done)
 
     async def _result(
@@ -178,60 +178,82 @@ class Trial:
             async with checkers.one() as checker:
                 return await self._checked(session, checker, test)
         if test.kind == STDIN:
-            most = min(MOST_OUTPUT, max(_LEAST_OUTPUT, 2 * len(test.output.encode())))
-            done = await _put(session, "run_program", test.input, self.timeout_s, most)
-            if len(test.output.encode()) > MOST_OUTPUT:
-                return Result(NOT_RUN, "the expected output is too long"), done.state_lost
-            if done.status != "ok" or done.dropped:
-                return _fault(done), done.state_lost
-            if same_output(done.output, test.output):
-                return Result(PASSED), False
-            return Result(FAILED, f"it printed {_shown(done.output)}"), False
+            return await self._printed(session, test)
         assert test.kind == CALL
-        arguments = harness.encode([json.loads(test.input), {}])
-        said, done = await self._called(session, arguments, self.timeout_s)
+        said, done = await self._called(session, harness.encode([json.loads(test.input), {}]))
         if said is None:
             return _fault(done), done.state_lost
         if "raised" in said:
-            return Result(ERROR, str(said.get("said"))), False
-        if same_value(str(said.get("value")), test.output):
+            return Result(ERROR, str(said["said"])), False
+        if same_value(str(said["value"]), test.output):
             return Result(PASSED), False
-        return Result(FAILED, f"it returned {_shown(str(said.get('value')))}"), False
+        return Result(FAILED, f"it returned {_shown(str(said['value']))}"), False
+
+    async def _printed(self, session: Session, test: CodeTest) -> tuple[Result, bool]:
+        """Of a test with an input, by what the program prints."""
+        expected = len(test.output.encode())
+        if expected > MOST_OUTPUT:
+            return Result(NOT_RUN, "the expected output is too long"), False
+        most = min(MOST_OUTPUT, max(_LEAST_OUTPUT, 2 * expected))
+        done = await self._put(session, "run_program", test.input, most, self.timeout_s)
+        if done.status != "ok" or done.dropped:
+            return _fault(done), done.state_lost
+        if same_output(done.output, test.output):
+            return Result(PASSED), False
+        return Result(FAILED, f"it printed {_shown(done.output)}"), False
 
     async def _called(
-        self, session: Session, arguments: str, timeout_s: float
+        self, session: Session, arguments: str
     ) -> tuple[dict[str, object] | None, Execution]:
         """What the function has returned or raised; None where it did not come to that."""
-        done = await _put(session, "call", arguments, timeout_s, MOST_OUTPUT)
+        done = await self._put(session, "call", arguments, MOST_OUTPUT, self.timeout_s)
         if done.status != "ok" or done.dropped:
             return None, done
         said = _last_json(done)
-        return said if {"value"} == said.keys() or {"raised", "said"} == said.keys() else None, done
+        return said if said.keys() in ({"value"}, {"raised", "said"}) else None, done
 
     async def _checked(
         self, session: Session, checker: Session, test: CodeTest
     ) -> tuple[Result, bool]:
         """The program's answers go to the check, and its questions to the program, through us."""
-        begin = {"preamble": self.problem.preamble, "entry_point": self.problem.entry_point}
-        left_s = self.timeout_s
-        word = await _put(checker, "begin_check", json.dumps({**begin, "check": test.input}),
-                          self.timeout_s, MOST_OUTPUT)  # fmt: skip
+        parts = {"preamble": self.problem.preamble, "entry_point": self.problem.entry_point}
+        text = json.dumps({**parts, "check": test.input})
+        word = await self._put(checker, "begin_check", text, MOST_OUTPUT)
+        left_s = _CLOCK * self.timeout_s
         while True:
             told = _last_json(word)
             if word.status != "ok" or word.dropped or not told.keys() & _WORDS:
                 if word.state_lost:
                     await checker.execute(_HARNESS, _SETUP_S, _LEAST_OUTPUT)
-                why = told.get("broken") or word.notice or "it asked for too much"
+                why = told.get("broken") or word.notice or "it asks for too much"
                 return Result(NOT_RUN, f"the check itself is broken: {why}"), False
             if "call" not in told:
                 is_passed = told == {"passed": True}
                 return Result(PASSED if is_passed else FAILED, str(told.get("failed", ""))), False
-            said, done = await self._called(session, str(told["call"]), left_s)
-            left_s = max(0.1, left_s - done.duration_s)
+            if left_s <= 0:
+                return Result(TIMEOUT, "its calls take too long together"), False
+            said, done = await self._called(session, str(told["call"]))
+            left_s -= done.duration_s
             if said is None:
-                await checker.execute("end_check()", _SETUP_S, _LEAST_OUTPUT)
                 return _fault(done), done.state_lost
-            word = await _put(checker, "go_on", json.dumps(said), self.timeout_s, MOST_OUTPUT)
+            word = await self._put(checker, "go_on", json.dumps(said), MOST_OUTPUT)
+
+    async def _put(
+        self,
+        session: Session,
+        function: str,
+        text: str,
+        most: int = _LEAST_OUTPUT,
+        cpu_s: float | None = None,
+    ) -> Execution:
+        """Call a function of the harness with a text, however long that is, and a limit."""
+        packed = base64.b85encode(zlib.compress(text.encode("utf-8", "surrogatepass"), 1)).decode()
+        while len(packed) > _PIECE:
+            await session.execute(f"take({packed[:_PIECE]!r})", _SETUP_S, _LEAST_OUTPUT)
+            packed = packed[_PIECE:]
+        limit = "" if cpu_s is None else f", {cpu_s!r}"
+        cell = f"{function}({packed!r}{limit})"
+        return await session.execute(cell, _CLOCK * self.timeout_s, most)
 
 
 def counted(results: Sequence[Result]) -> TestCounts:
@@ -266,17 +288,6 @@ async def _begun(sandbox: Sandbox, name: str, seed: int) -> Session:
     return session
 
 
-async def _put(
-    session: Session, function: str, text: str, timeout_s: float, most: int = _LEAST_OUTPUT
-) -> Execution:
-    """Call a function of the harness with a text, however long that is."""
-    packed = base64.b85encode(zlib.compress(text.encode("utf-8", "surrogatepass"), 1)).decode()
-    while len(packed) > _PIECE:
-        await session.execute(f"take({packed[:_PIECE]!r})", _SETUP_S, _LEAST_OUTPUT)
-        packed = packed[_PIECE:]
-    return await session.execute(f"{function}({packed!r})", timeout_s, most)
-
-
 def _last_json(done: Execution) -> dict[str, object]:
     """The object in the last line of a cell's output; an empty one where there is none."""
     try:
@@ -293,6 +304,8 @@ def _fault(done: Execution) -> Result:
     if done.dropped:
         return Result(ERROR, f"{done.dropped} bytes more than can be looked at")
     last = done.output.rstrip().rpartition("\n")[2]
+    if last.startswith(harness.OUT_OF_TIME):
+        return Result(TIMEOUT, last)
     return Result(ERROR, (done.notice.strip("[]") or last)[:300])
 
 
