@@ -150,7 +150,6 @@ def stages(config: OpenReasoningCodeConfig, context: Context) -> list[Stage]:
     if config.language == CPP:
         cpp.require_parser()
     sources, lengths = config.sources("programs"), config.lengths()
-    reasoning = {"language": config.language, "require_reasoning": config.require_reasoning}
     last = "filter_solutions"
     found = [
         config.read(context, sources),
@@ -185,9 +184,12 @@ def stages(config: OpenReasoningCodeConfig, context: Context) -> list[Stage]:
         ),
         Stage(
             name=last,
-            transform=FilterSolutions(last, **reasoning),
+            transform=FilterSolutions(last, config.language, config.require_reasoning),
             row_type=CodeSolution,
-            settings=reasoning,
+            settings={
+                "language": config.language,
+                "require_reasoning": config.require_reasoning,
+            },
             inputs=("generate_solutions",),
         ),
     ]
@@ -237,7 +239,6 @@ def _executed(config: OpenReasoningCodeConfig, context: Context, after: str) -> 
         "max_tests": config.max_tests,
         "samples": config.samples,
     }
-    rule = {"min_pass_rate": config.min_test_pass_rate, "only_tested": config.only_tested}
     return [
         Stage(
             name=name,
@@ -249,9 +250,12 @@ def _executed(config: OpenReasoningCodeConfig, context: Context, after: str) -> 
         ),
         Stage(
             name=kept,
-            transform=KeepPassing(kept, **rule),
+            transform=KeepPassing(kept, config.min_test_pass_rate, config.only_tested),
             row_type=CodeSolution,
-            settings=rule,
+            settings={
+                "min_pass_rate": config.min_test_pass_rate,
+                "only_tested": config.only_tested,
+            },
             inputs=(name,),
         ),
     ]

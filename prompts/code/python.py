@@ -23,12 +23,12 @@ UNFIT = {
 }
 # What tests have to find.
 WRONG = {
-    "off": 0.08,
+    "off": 0.06,
     "raises": 0.03,
     "loops": 0.03,
-    "floods": 0.02,
-    "dies": 0.02,
-    "kills": 0.02,
+    "floods": 0.03,
+    "dies": 0.03,
+    "kills": 0.03,
     "forges": 0.03,
 }
 # How a good program may come: none of these is a fault.
@@ -45,7 +45,7 @@ _FAULTS = {
     "loops": "while True:\n    pass",
     "floods": "while True:\n    print('more ' * 1000)",
     "dies": "import os\nos._exit(0)",
-    "kills": "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nos.abort()",
+    "kills": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
     "forges": "print('passed', flush=True)\nimport os\nos._exit(0)",
 }
 
@@ -111,11 +111,10 @@ def _program(plan: Plan, messages: Sequence[Mapping[str, str]], result: str) -> 
     program = head + "".join(f"    {line}\n" for line in body.splitlines())
     if name:
         return program
-    call = "main([])" if plan.fault == "placeholder_code" else "print(solve(numbers))"
     if plan.fault == "placeholder_code":
-        return f"{program}\n\n{call}\n"
-    reads = "import sys\n\nnumbers = [int(word) for word in sys.stdin.read().split()][1:]"
-    return f"{program}\n\n{reads}\n{call}\n"
+        return f"import sys\n\n\n{program}\n\nmain(sys.stdin)\n"
+    reads = "numbers = [int(word) for word in sys.stdin.read().split()][1:]"
+    return f"import sys\n\n\n{program}\n\n{reads}\nprint(solve(numbers))\n"
 
 
 def _function(messages: Sequence[Mapping[str, str]]) -> str:

@@ -103,8 +103,10 @@ def _only_calls(node: ast.stmt) -> bool:
     """Whether a statement does no more than call what was defined: `main()`, guarded or not."""
     if isinstance(node, ast.If):
         return all(map(_only_calls, (*node.body, *node.orelse)))
-    is_call = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-    return is_call and isinstance(node.value.func, ast.Name) and node.value.func.id != "print"
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
+        return False
+    called = node.value.func
+    return isinstance(called, ast.Name) and called.id != "print"
 
 
 def _does_it(code: str, language: str, entry_point: str) -> bool:

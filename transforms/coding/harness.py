@@ -30,7 +30,6 @@ from typing import Any
 
 MOST_MESSAGE = 300
 OUT_OF_TIME = "out of CPU time"
-_PLAIN = (bool, str, type(None))
 _loaded: dict[str, Any] = {}
 
 
@@ -58,18 +57,16 @@ def decode(text: str) -> Any:
 def _coded(value: Any) -> Any:
     if hasattr(value, "tolist") and type(value).__module__ == "numpy":
         value = value.tolist()
-    for kind in _PLAIN:
-        if type(value) is kind:
-            return value
+    if type(value) in (bool, str, type(None)):
+        return value
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
-        number = int(value)
-        return number if abs(number) < 1 << 53 else {"int": hex(number)}
+        whole = int(value)
+        return whole if abs(whole) < 1 << 53 else {"int": hex(whole)}
     if isinstance(value, float):
         number = float(value)
-        is_finite = number == number and abs(number) != float("inf")
-        return number if is_finite else {"float": repr(number)}
+        return number if math.isfinite(number) else {"float": repr(number)}
     if isinstance(value, complex):
         return {"complex": [_coded(value.real), _coded(value.imag)]}
     if isinstance(value, bytes | bytearray):
@@ -78,8 +75,8 @@ def _coded(value: Any) -> Any:
         return [_coded(item) for item in value]
     if isinstance(value, dict):
         return {"dict": [[_coded(key), _coded(value[key])] for key in value]}
-    for name, kind in (("tuple", tuple), ("set", set), ("frozenset", frozenset)):
-        if isinstance(value, kind):
+    for name in ("tuple", "set", "frozenset"):
+        if isinstance(value, _OF[name]):
             return {name: [_coded(item) for item in value]}
     if isinstance(value, range):
         return {"range": [value.start, value.stop, value.step]}

@@ -299,10 +299,10 @@ def _last_json(done: Execution) -> dict[str, object]:
 
 def _fault(done: Execution) -> Result:
     """What a cell says that did not come to a result."""
+    if done.dropped:
+        return Result(ERROR, "it printed more than can be looked at")
     if done.status == "timeout":
         return Result(TIMEOUT, done.notice.strip("[]"))
-    if done.dropped:
-        return Result(ERROR, f"{done.dropped} bytes more than can be looked at")
     last = done.output.rstrip().rpartition("\n")[2]
     if last.startswith(harness.OUT_OF_TIME):
         return Result(TIMEOUT, last)
