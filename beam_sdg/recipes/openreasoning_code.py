@@ -28,7 +28,7 @@ from transforms.coding.filters import FilterSolutions
 from transforms.coding.judge import KeepPassing, judgement_of
 from transforms.coding.limits import PUBLISHED_TOKENS, FilterQuestions, TakeQuestions
 from transforms.coding.questions import PrepareQuestions
-from transforms.coding.records import CodeProblem, CodeSolution, PassAt, TestCounts
+from transforms.coding.records import CodeProblem, CodeSolution, PassAt, TrialCounts
 from transforms.errors import UsageError
 from transforms.reading import Text
 from transforms.records import Call, Origin, Problem, Solution
@@ -137,7 +137,7 @@ class CodeExample:
     question_id: str
     judgement: str | None
     pass_rate: float | None
-    tests: TestCounts | None
+    tests: TrialCounts | None
     solved: float | None
     pass_at: tuple[PassAt, ...]
     id: str

@@ -16,7 +16,7 @@ from apache_beam.transforms.window import GlobalWindows
 from sandbox import SandboxSettings
 from transforms.codec import to_json
 from transforms.coding.cases import CHECK
-from transforms.coding.records import CodeProblem, CodeSolution, PassAt, TestCounts
+from transforms.coding.records import CodeProblem, CodeSolution, PassAt, TrialCounts
 from transforms.coding.trial import Checkers, Trial, TrialLost
 from transforms.engines.client import run_jobs
 from transforms.grouping import Group
@@ -106,7 +106,9 @@ class _Execute(beam.DoFn):
         if not solutions:
             return
         assert problem is not None
-        self._window.append((drawn(problem, self._executing), solutions))
+        self._window.append(
+            (drawn(problem, self._executing.max_tests, self._executing.seed), solutions)
+        )
         self._characters += _size(problem, solutions)
         if self._characters > _WINDOW_CHARACTERS:
             yield from self._emptied()
@@ -146,7 +148,7 @@ def executed(
 
 def judged(
     solutions: Sequence[CodeSolution],
-    counts: Sequence[TestCounts | str | None],
+    counts: Sequence[TrialCounts | str | None],
     stage: str,
     samples: int,
 ) -> Iterator[CodeSolution | Reject]:
@@ -173,7 +175,7 @@ def judged(
         )
 
 
-def verdict_of(counts: TestCounts | None) -> str:
+def verdict_of(counts: TrialCounts | None) -> str:
     """`correct` if all tests were passed; `untested` if none could say anything."""
     if counts is None or counts.passed + counts.failed + counts.timeouts + counts.errors == 0:
         return UNTESTED
@@ -191,14 +193,13 @@ def pass_at(asked: int, correct: int) -> tuple[PassAt, ...]:
     )
 
 
-def drawn(problem: CodeProblem, executing: Executing) -> CodeProblem:
+def drawn(problem: CodeProblem, most: int | None, seed: int) -> CodeProblem:
     """The problem with no more tests than are to be run, drawn by the seed, in their order."""
-    most = executing.max_tests
     if most is None or len(problem.tests) <= most:
         return problem
 
     def draw(place: int) -> tuple[int, int]:
-        return integer(1 << 64, "max_tests", executing.seed, problem.id, place), place
+        return integer(1 << 64, "max_tests", seed, problem.id, place), place
 
     places = sorted(sorted(range(len(problem.tests)), key=draw)[:most])
     return dataclasses.replace(problem, tests=tuple(problem.tests[place] for place in places))
@@ -210,7 +211,7 @@ async def _tried(
     problem: CodeProblem,
     solution: CodeSolution,
     executing: Executing,
-) -> TestCounts | str:
+) -> TrialCounts | str:
     """What became of a program's tests, as soon as sessions are free; or why nobody knows."""
     trial = Trial(solution.id, problem, solution.code, executing.seed, executing.timeout_s)
     is_checked = any(test.kind == CHECK for test in problem.tests)

@@ -10,6 +10,7 @@ only be silent, or say what it says.
 Standard library only, and nothing of ours: it is sent as it stands.
 """
 
+import atexit
 import base64
 import builtins
 import contextlib
@@ -163,6 +164,7 @@ def _be_program(said_w: int, cpu_s: int) -> None:
     status = 1
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+        atexit._clear()
         os.dup2(os.open(".input", os.O_RDONLY), 0)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         os.dup2(said_w, 3)
@@ -180,6 +182,7 @@ def _be_program(said_w: int, cpu_s: int) -> None:
         except BaseException as error:
             os.write(3, _brief(error).encode("utf-8", "replace")[:MOST_MESSAGE])
         threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
         sys.stdout.flush()
     except BaseException:
         status = status or 1

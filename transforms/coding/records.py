@@ -44,7 +44,7 @@ class CodeProblem:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class TestCounts:
+class TrialCounts:
     """What became of a program's tests, of which there are `tests`.
 
     It `passed` some, and `failed` others by what it said; `timeouts` ran out of time, in `errors`
@@ -86,7 +86,7 @@ class CodeSolution:
     code: str
     output: str
     verdict: str = ""
-    counts: TestCounts | None = None
+    counts: TrialCounts | None = None
     pass_rate: float | None = None
     solved: float | None = None
     pass_at: tuple[PassAt, ...] = ()

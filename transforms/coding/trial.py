@@ -18,7 +18,7 @@ from sandbox import Execution, Sandbox, SandboxError, Session
 from transforms.coding import harness
 from transforms.coding.cases import CALL, CHECK, STDIN
 from transforms.coding.compare import same_output, same_value
-from transforms.coding.records import CodeProblem, CodeTest, TestCounts
+from transforms.coding.records import CodeProblem, CodeTest, TrialCounts
 from transforms.errors import RunError
 from transforms.tir.cells import SharedSandbox, opened
 
@@ -122,7 +122,7 @@ class Trial:
     seed: int
     timeout_s: float
 
-    async def counts(self, sandbox: Sandbox, checkers: Checkers) -> TestCounts:
+    async def counts(self, sandbox: Sandbox, checkers: Checkers) -> TrialCounts:
         """What became of all tests.
 
         Raises:
@@ -256,7 +256,7 @@ class Trial:
         return await session.execute(cell, _CLOCK * self.timeout_s, most)
 
 
-def counted(results: Sequence[Result]) -> TestCounts:
+def counted(results: Sequence[Result]) -> TrialCounts:
     """How many tests came to what."""
     number = Counter(result.verdict for result in results)
     faults = (
@@ -264,7 +264,7 @@ def counted(results: Sequence[Result]) -> TestCounts:
         for place, result in enumerate(results, start=1)
         if result.verdict != PASSED
     )
-    return TestCounts(
+    return TrialCounts(
         tests=len(results),
         passed=number[PASSED],
         failed=number[FAILED],
