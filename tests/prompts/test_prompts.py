@@ -44,11 +44,14 @@ FURTHER_TURNS = {"correction"}
 OF_INFINIBYTE = {name for name in NAMES if name.startswith("infinibyte/")}
 JUDGES = [f"tir/{question}" for question in LABELS]
 WITH_TOOLS = [*CODE_FORMATS, TOOL_CALLS]
-RENDERED = {name.replace("/", "-") for name in {*NAMES} - OF_INFINIBYTE - {SOLUTION}} | {
+PROGRAMS = {"code/python", "code/cpp"}
+FORMS = {"stdin": ("", ""), "function": ("def vans(limit, weights):", "vans")}
+RENDERED = {name.replace("/", "-") for name in {*NAMES} - OF_INFINIBYTE - PROGRAMS - {SOLUTION}} | {
     f"{name.replace('/', '-')}-{kind}"
     for name, kind in [
         *itertools.product(OF_INFINIBYTE, COMBINATION_TYPES),
         *itertools.product([SOLUTION], WITH_TOOLS),
+        *itertools.product(PROGRAMS, FORMS),
     ]
 }
 GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"
@@ -130,6 +133,9 @@ def rendered_prompts() -> dict[str, str]:
     for code_format in WITH_TOOLS:
         variables = {"problem": TEXT_B, "code_format": code_format, "max_executions": 8}
         texts[f"tir-solution-{code_format}"] = shown(render(SOLUTION, variables))
+    for name, (form, (starter, function)) in itertools.product(PROGRAMS, FORMS.items()):
+        variables = {"problem": TEXT_A, "starter_code": starter, "entry_point": function}
+        texts[f"{name.replace('/', '-')}-{form}"] = shown(render(name, variables))
     for kind in COMBINATION_TYPES:
         for ask, record, _ in rehearsed(record_of(kind), seed=0):
             name = f"{ask.prompt.replace('/', '-')}-{kind}"
