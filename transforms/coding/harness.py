@@ -151,7 +151,8 @@ def run_program(packed: str, cpu_s: float) -> None:
         why = ""
     os.close(said_r)
     code = os.waitstatus_to_exitcode(status)
-    if code < 0 and used.ru_utime + used.ru_stime >= cpu_s:
+    is_spent = used.ru_utime + used.ru_stime >= cpu_s  # it may have ignored the signal
+    if code == -signal.SIGXCPU or (code == -signal.SIGKILL and is_spent):
         sys.exit(f"\n{OUT_OF_TIME} after {cpu_s:g} s")
     if code < 0:
         sys.exit(f"\nkilled by {signal.Signals(-code).name}")
@@ -163,7 +164,7 @@ def _be_program(said_w: int, cpu_s: int) -> None:
     """In the child: be a fresh interpreter, as far as the program can tell."""
     status = 1
     try:
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
         atexit._clear()
         os.dup2(os.open(".input", os.O_RDONLY), 0)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
