@@ -168,9 +168,10 @@ class Launch:
                 continue
             if stage.engine is not None:
                 stage.engine.open()  # connects to nothing yet
-            python = stage.ask and stage.ask.python
-            if python and not self.run.is_published(stage.name):
-                require(python.sandbox, rehearsed=isinstance(stage.engine, Rehearsal))
+            if stage.runs_code_in is not None and not self.run.is_published(stage.name):
+                engines = [each.engine for each in self.run.stages if each.engine is not None]
+                rehearsed = all(isinstance(engine, Rehearsal) for engine in engines)
+                require(stage.runs_code_in, rehearsed)
         if self.invocation.run.restart:
             self.run.forget(only)
         with Panel(progress, self.models).shown() as panel:

@@ -19,7 +19,7 @@ from beam_sdg.models import ModelSettings
 from beam_sdg.options import Invocation
 from beam_sdg.panel import cost
 from beam_sdg.publish import write_manifest
-from beam_sdg.python_flags import PythonConfig
+from beam_sdg.python_flags import SandboxConfig
 from beam_sdg.runs import Stage, StageManifest
 from beam_sdg.shards import column_values
 from beam_sdg.stopping import StopSettings
@@ -208,7 +208,7 @@ def _of_rows(invocation: Invocation, rows: int) -> Invocation:
 def _rehearsed(invocation: Invocation, folder: str) -> Invocation:
     run = invocation.run.model_copy(update={"output": folder, "work_dir": None, "num_shards": 1})
     config = invocation.config
-    if isinstance(config, PythonConfig):  # what is rehearsed is ours, and needs no walls
+    if isinstance(config, SandboxConfig):  # what is rehearsed is ours, and needs no walls
         config = config.without_walls()
     return dataclasses.replace(
         invocation,

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeVar
 import pydantic
 
 from beam_sdg.models import ModelSettings, validated
+from beam_sdg.recipes.recipe import RecipeConfig
 from beam_sdg.template_flags import TemplateConfig, pinned
 from sandbox import DockerSandbox, LocalSandbox, SandboxSettings
 from transforms.chat_template import ChatTemplate
@@ -12,7 +13,7 @@ from transforms.engines.completions import TOOL_CALLS
 from transforms.errors import UsageError
 from transforms.tir.python_tool import CALLED_BY, LEAST_OUTPUT, PythonTool
 
-C = TypeVar("C", bound="PythonConfig")
+C = TypeVar("C", bound="SandboxConfig")
 _SANDBOX = "sandbox_"
 _DOCKER_ONLY = (
     *("sandbox_image", "sandbox_engine", "sandbox_tls", "sandbox_runtime"),
@@ -20,7 +21,52 @@ _DOCKER_ONLY = (
 )
 
 
-class PythonConfig(TemplateConfig):
+class SandboxConfig(RecipeConfig):
+    """Base of the configurations of recipes that run what models write."""
+
+    sandbox: Literal["docker", "local"] = pydantic.Field(
+        "docker", description="where code runs; local is without any isolation, for development"
+    )
+    sandbox_image: str = pydantic.Field("", description="name of the containers' image")
+    sandbox_engine: str = pydantic.Field(
+        "", description="Docker engine, unix:///PATH or tcp://HOST:PORT (default: the local one)"
+    )
+    sandbox_tls: str = pydantic.Field(
+        "", description="folder of ca.pem, cert.pem and key.pem for an engine elsewhere"
+    )
+    sandbox_runtime: str = pydantic.Field("", description="OCI runtime, such as runsc")
+    sandbox_sessions_per_container: int | None = pydantic.Field(
+        None, ge=1, description="more than 1 is cheaper, and weaker between samples (default: 1)"
+    )
+    sandbox_max_sessions: int | None = pydantic.Field(
+        None, ge=1, description="sessions open at once (default: what memory allows)"
+    )
+    sandbox_max_running: int | None = pydantic.Field(
+        None, ge=1, description="calls that run at once (default: two per core)"
+    )
+
+    def sandbox_settings(self) -> SandboxSettings:
+        """Where code runs.
+
+        Raises:
+            UsageError: a flag does not fit the kind of sandbox.
+        """
+        names = [name for name in type(self).model_fields if name.startswith(_SANDBOX)]
+        values = {name: value for name in names if (value := getattr(self, name))}
+        idle = next((name for name in _DOCKER_ONLY if name in values), None)
+        if self.sandbox == "local" and idle:
+            raise UsageError(f"--{idle} is of Docker's sandbox; drop it or --sandbox local")
+        kind: type[Any] = DockerSandbox if self.sandbox == "docker" else LocalSandbox
+        given = {name.removeprefix(_SANDBOX): value for name, value in values.items()}
+        return validated(kind, given, _SANDBOX)
+
+    def without_walls(self: C) -> C:
+        """These settings with the local sandbox."""
+        docker = {name: type(self).model_fields[name].get_default() for name in _DOCKER_ONLY}
+        return self.model_copy(update={**docker, "sandbox": "local"})
+
+
+class PythonConfig(TemplateConfig, SandboxConfig):
     """Base of the configurations of recipes that solve with Python."""
 
     code_format: str = pydantic.Field(
@@ -50,26 +96,6 @@ class PythonConfig(TemplateConfig):
         "",
         description="folder or hub name[@revision] whose chat template makes the prompt (default: "
         "the model)",
-    )
-    sandbox: Literal["docker", "local"] = pydantic.Field(
-        "docker", description="where code runs; local is without any isolation, for development"
-    )
-    sandbox_image: str = pydantic.Field("", description="name of the containers' image")
-    sandbox_engine: str = pydantic.Field(
-        "", description="Docker engine, unix:///PATH or tcp://HOST:PORT (default: the local one)"
-    )
-    sandbox_tls: str = pydantic.Field(
-        "", description="folder of ca.pem, cert.pem and key.pem for an engine elsewhere"
-    )
-    sandbox_runtime: str = pydantic.Field("", description="OCI runtime, such as runsc")
-    sandbox_sessions_per_container: int | None = pydantic.Field(
-        None, ge=1, description="more than 1 is cheaper, and weaker between samples (default: 1)"
-    )
-    sandbox_max_sessions: int | None = pydantic.Field(
-        None, ge=1, description="sessions open at once (default: what memory allows)"
-    )
-    sandbox_max_running: int | None = pydantic.Field(
-        None, ge=1, description="calls that run at once (default: two per core)"
     )
 
     @pydantic.field_validator("max_executions")
@@ -113,26 +139,6 @@ class PythonConfig(TemplateConfig):
     def written_as(self) -> str:
         """The code format of the calls in solutions' texts."""
         return "fenced" if self.code_format == TOOL_CALLS else self.code_format
-
-    def sandbox_settings(self) -> SandboxSettings:
-        """Where code runs.
-
-        Raises:
-            UsageError: a flag does not fit the kind of sandbox.
-        """
-        names = [name for name in type(self).model_fields if name.startswith(_SANDBOX)]
-        values = {name: value for name in names if (value := getattr(self, name))}
-        idle = next((name for name in _DOCKER_ONLY if name in values), None)
-        if self.sandbox == "local" and idle:
-            raise UsageError(f"--{idle} is of Docker's sandbox; drop it or --sandbox local")
-        kind: type[Any] = DockerSandbox if self.sandbox == "docker" else LocalSandbox
-        given = {name.removeprefix(_SANDBOX): value for name, value in values.items()}
-        return validated(kind, given, _SANDBOX)
-
-    def without_walls(self: C) -> C:
-        """These settings with the local sandbox."""
-        docker = {name: type(self).model_fields[name].get_default() for name in _DOCKER_ONLY}
-        return self.model_copy(update={**docker, "sandbox": "local"})
 
     def _template(self, models: ModelSettings) -> ChatTemplate | None:
         if self.code_format == TOOL_CALLS or models.api == "text":

@@ -47,6 +47,7 @@ from beam_sdg.shards import (
     write_whole,
 )
 from beam_sdg.version import __version__
+from sandbox import SandboxSettings
 from transforms.ask import Ask, AskInTurn
 from transforms.codec import canonical_json
 from transforms.engines.engine import FAILURES, NOT_SENT, Engine
@@ -154,6 +155,13 @@ class Stage:
     def engine(self) -> Engine | None:
         """Where it asks, itself or within its transform."""
         return getattr(self.transform, "engine", None)
+
+    @property
+    def runs_code_in(self) -> SandboxSettings | None:
+        """Where it runs what models wrote, if it does."""
+        if self.ask is not None:
+            return self.ask.python.sandbox if self.ask.python else None
+        return getattr(self.transform, "sandbox", None)
 
     @property
     def shard_by_shard(self) -> bool:

@@ -12,6 +12,7 @@ from beam_sdg.recipes.infinibyte import INFINIBYTE
 from beam_sdg.recipes.nemotron_math_v2 import NEMOTRON_MATH_V2
 from beam_sdg.recipes.openmathreasoning_problems import OPENMATHREASONING_PROBLEMS
 from beam_sdg.recipes.openmathreasoning_solutions import OPENMATHREASONING_SOLUTIONS
+from beam_sdg.recipes.openreasoning_code import OPENREASONING_CODE
 from beam_sdg.recipes.openreasoning_math import OPENREASONING_MATH
 from beam_sdg.recipes.openreasoning_science import OPENREASONING_SCIENCE
 from beam_sdg.recipes.prepare_sft import PREPARE_SFT
@@ -30,6 +31,7 @@ RECIPES = {
         NEMOTRON_MATH_V2,
         TIR,
         GENSELECT,
+        OPENREASONING_CODE,
         PREPARE_SFT,
         DECONTAMINATE,
     )

@@ -17,6 +17,7 @@ class Format(pydantic.BaseModel, frozen=True, extra="forbid"):
     needed: further columns that rows are of no use without.
     dropped: columns that do not go on with the row.
     excluded: (column, value) of rows that are not wanted.
+    points: whether a row is no problem itself, but names the dataset, split and index of one.
     published: the dataset on the hub, as `hf://…`.
     """
 
@@ -31,6 +32,7 @@ class Format(pydantic.BaseModel, frozen=True, extra="forbid"):
     needed: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     excluded: tuple[tuple[str, str], ...] = ()
+    points: bool = False
     published: str | None = None
 
 
@@ -44,6 +46,21 @@ _OMR_PROBLEMS = Format(
 )
 
 FORMATS = {
+    "apps": Format(text="question", id="problem_id", licence="MIT", dropped=("solutions",)),
+    "code_contests": Format(
+        text="description",
+        id="name",
+        licence="CC-BY-4.0",
+        dropped=("solutions", "incorrect_solutions"),
+        published="hf://deepmind/code_contests",
+    ),
+    "codeforces": Format(
+        text="description",
+        id="id",
+        licence="CC-BY-4.0",
+        dropped=("editorial",),
+        published="hf://open-r1/codeforces",
+    ),
     "gsm8k": Format(text="question", answer="answer", answer_pattern="^#### (.*)$", licence="MIT"),
     "humaneval": Format(text="prompt", id="task_id", licence="MIT"),
     "ocr": Format(
@@ -54,6 +71,16 @@ FORMATS = {
         licence_column="license",
         published="hf://nvidia/OpenCodeReasoning#split_0",
     ),
+    "ocr2": Format(
+        text="question_id",
+        id="question_id",
+        licence="CC-BY-4.0",
+        licence_column="license",
+        needed=("dataset", "split", "index"),
+        dropped=("id", "question", "qwq_critique", "r1_generation", "solution"),
+        points=True,
+        published="hf://nvidia/OpenCodeReasoning-2:python",
+    ),
     "omr": Format(
         text="problem", licence="CC-BY-4.0", published="hf://nvidia/OpenMathReasoning:tir"
     ),
@@ -63,5 +90,6 @@ FORMATS = {
     "omr_cot": _OMR_PROBLEMS.model_copy(update={"published": "hf://nvidia/OpenMathReasoning:cot"}),
     "sample": Format(text="problem", id="id", licence="Apache-2.0"),
     "scibench": Format(text="problem_text", licence="MIT"),
+    "taco": Format(text="question", licence="Apache-2.0", dropped=("solutions",)),
     "theoremqa": Format(text="Question", id="id", picture="Picture", licence="MIT"),
 }

@@ -52,14 +52,17 @@ OF_INFINIBYTE = {name for name in NAMES if name.startswith("infinibyte/")}
 JUDGES = [f"tir/{question}" for question in LABELS]
 WITH_TOOLS = [*CODE_FORMATS, TOOL_CALLS]
 QUESTIONS = {f"science/{name}" for name in ("question", "augment_similar", "augment_inspired_by")}
+PROGRAMS = {"code/python", "code/cpp"}
+FORMS = {"stdin": ("", ""), "function": ("def vans(limit, weights):", "vans")}
 RENDERED = {
-    name.replace("/", "-") for name in {*NAMES} - OF_INFINIBYTE - {SOLUTION} - QUESTIONS
+    name.replace("/", "-") for name in {*NAMES} - OF_INFINIBYTE - {SOLUTION} - QUESTIONS - PROGRAMS
 } | {
     f"{name.replace('/', '-')}-{kind}"
     for name, kind in [
         *itertools.product(OF_INFINIBYTE, COMBINATION_TYPES),
         *itertools.product([SOLUTION], WITH_TOOLS),
         *itertools.product(QUESTIONS, FORMATS),
+        *itertools.product(PROGRAMS, FORMS),
     ]
 }
 GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"
@@ -172,6 +175,9 @@ def rendered_prompts() -> dict[str, str]:
     for name, of_format in itertools.product(QUESTIONS, FORMATS):
         text = shown(render(name, variables_of_format(of_format)))
         texts[f"{name.replace('/', '-')}-{of_format}"] = text
+    for name, (form, (starter, function)) in itertools.product(PROGRAMS, FORMS.items()):
+        variables = {"problem": TEXT_A, "starter_code": starter, "entry_point": function}
+        texts[f"{name.replace('/', '-')}-{form}"] = shown(render(name, variables))
     for kind in COMBINATION_TYPES:
         for ask, record, _ in rehearsed(record_of(kind), seed=0):
             name = f"{ask.prompt.replace('/', '-')}-{kind}"

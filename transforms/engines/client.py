@@ -55,14 +55,26 @@ class Client:
         Raises:
             Whatever a job raised first; the others are cancelled.
         """
-        future = asyncio.run_coroutine_threadsafe(
-            _surrounded(self._transport.meter(), jobs, self._workers, note, around), _event_loop()
-        )
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        return _blocking(_surrounded(self._transport.meter(), jobs, self._workers, note, around))
+
+
+def run_jobs(
+    jobs: Sequence[Job[T]],
+    workers: int,
+    around: Sequence[contextlib.AbstractAsyncContextManager[object]] = (),
+) -> list[T]:
+    """As `Client.run_window`, of jobs that ask no engine: so many of them at once."""
+    return _blocking(_surrounded(None, jobs, workers, lambda usage: None, around))
+
+
+def _blocking(work: Coroutine[Any, Any, list[T]]) -> list[T]:
+    """Work on the process's loop, waited for here."""
+    future = asyncio.run_coroutine_threadsafe(work, _event_loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
 
 
 def _close(transport: Transport) -> None:

@@ -95,7 +95,8 @@ class Cells:
     async def _executed(self, code: str) -> Execution:
         for _ in range(_TRIES):
             is_fresh = self._session is None
-            session = self._session = self._session or await self._opened()
+            session = self._session or await opened(self._sandbox, self._name, self._seed)
+            self._session = session
             try:
                 execution = await session.execute(code, self._timeout_s, self._output_limit)
             except SandboxError as error:
@@ -105,27 +106,28 @@ class Cells:
             return _told_of_loss(execution) if is_fresh and self._has_run else execution
         raise CellLost(f"{_TRIES} sessions broke, the last with: {fault}")
 
-    async def _opened(self) -> Session:
-        """A fresh session; an engine that is away for a while costs no sample.
 
-        Raises:
-            RunError: nothing here can run Python, or has not for too long.
-        """
-        since = time.monotonic()
-        for attempt in itertools.count():
-            try:
-                return await self._sandbox.open(self._name, self._seed)
-            except SandboxDown as error:
-                raise _refusal(error) from error
-            except SandboxError as error:
-                if time.monotonic() > since + _PATIENCE_S:
-                    raise RunError(
-                        f"no session could be opened for {_PATIENCE_S:g} s: {error}; look at "
-                        "beam-sdg sandbox doctor, then run the same command again: answers so far "
-                        "are kept"
-                    ) from error
-            await asyncio.sleep(min(_LONGEST_PAUSE_S, _PAUSE_S * 2**attempt))
-        raise AssertionError("unreachable")
+async def opened(sandbox: Sandbox, name: str, seed: int) -> Session:
+    """A fresh session; an engine that is away for a while costs no sample.
+
+    Raises:
+        RunError: nothing here can run Python, or has not for too long.
+    """
+    since = time.monotonic()
+    for attempt in itertools.count():
+        try:
+            return await sandbox.open(name, seed)
+        except SandboxDown as error:
+            raise _refusal(error) from error
+        except SandboxError as error:
+            if time.monotonic() > since + _PATIENCE_S:
+                raise RunError(
+                    f"no session could be opened for {_PATIENCE_S:g} s: {error}; look at "
+                    "beam-sdg sandbox doctor, then run the same command again: answers so far "
+                    "are kept"
+                ) from error
+        await asyncio.sleep(min(_LONGEST_PAUSE_S, _PAUSE_S * 2**attempt))
+    raise AssertionError("unreachable")
 
 
 async def ready(sandbox: Sandbox) -> None:

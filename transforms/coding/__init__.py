@@ -1,0 +1,1 @@
+"""Programs that solve problems: questions and tests, code in answers, verdicts by running it."""
