@@ -61,7 +61,7 @@ from transforms.errors import (
     explained,
     without_step,
 )
-from transforms.files import is_remote, remove
+from transforms.files import is_full, is_remote, remove, unwritten, writing
 from transforms.grouping import spilling
 from transforms.outcome import Outcome, SourceOutcome
 from transforms.records import Reject
@@ -353,6 +353,8 @@ class Run:
             except Exception as error:  # a runner's own, with the worker's as text
                 if _last_line(error).startswith("KeyboardInterrupt"):
                     raise KeyboardInterrupt from error
+                if isinstance(error, OSError) and is_full(error):
+                    raise unwritten(error.filename or scratch, error) from error
                 raise explained(error) or RunError(
                     f"{names} failed: {_last_line(error)}; --debug shows where"
                 ) from error
@@ -374,7 +376,8 @@ class Run:
         folder = self._folder(stage.name)
         with contextlib.suppress(OSError):  # it is there
             FileSystems.mkdirs(folder)
-        FileSystems.rename(files, [f"{folder}/{path.rpartition('/')[2]}" for path in files])
+        with writing(folder):
+            FileSystems.rename(files, [f"{folder}/{path.rpartition('/')[2]}" for path in files])
 
     def _files_made(self, stage: Stage, shards: Sequence[int], folder: str) -> list[str]:
         """What a slice has made of a stage, shards without a record included."""
