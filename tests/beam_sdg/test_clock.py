@@ -2,8 +2,10 @@
 
 import ast
 import itertools
+import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from transforms.engines.stops import Stops
 from transforms.errors import Stopped
 
 ROOT = Path(__file__).parents[2]
+PACKAGES = ("beam_sdg", "transforms", "sandbox", "prompts")
 HOURS = (0, 5, -7, 24, -48)
 # Facts about an answer, the date of a server without one of its own, the date for a template.
 READ_THE_CLOCK = {
@@ -26,9 +29,13 @@ READ_THE_CLOCK = {
 
 @pytest.fixture
 def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time of day, by hours another at every look."""
-    true, looks = time.time, itertools.cycle(HOURS)
-    monkeypatch.setattr(time, "time", lambda: true() + 3600 * next(looks))
+    """The time of day, by hours another at every look of ours; Beam pickles the true one."""
+    looks = itertools.cycle(HOURS)
+    jumping = types.SimpleNamespace(**vars(time))
+    jumping.time = lambda: time.time() + 3600 * next(looks)
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] in PACKAGES and getattr(module, "time", None) is time:
+            monkeypatch.setattr(module, "time", jumping)
 
 
 def reads_the_clock(path: Path) -> bool:
@@ -39,8 +46,7 @@ def reads_the_clock(path: Path) -> bool:
 
 def test_nothing_measures_by_the_time_of_day():
     """Who looks at it keeps a date, and compares it with nothing of its own."""
-    packages = ("beam_sdg", "transforms", "sandbox", "prompts")
-    paths = [path for package in packages for path in (ROOT / package).rglob("*.py")]
+    paths = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
     found = {str(path.relative_to(ROOT)) for path in paths if reads_the_clock(path)}
     assert found == READ_THE_CLOCK
 
@@ -60,13 +66,15 @@ def test_a_run_under_a_jumping_clock_makes_the_same_data(tmp_path, stub, request
 
 def test_a_deadline_is_kept_under_a_jumping_clock(tmp_path, stub, jumping_clock):
     """Neither at once nor hours later."""
-    url = stub({"latency_s": 0.5})
+    url = stub({"latency_s": 1.0})
     flags = ["infinibyte", "--num_records=40", "--model=m", "--in_flight=1", f"--endpoint={url}"]
-    assert main([*flags, "--deadline=3s", f"--output={tmp_path / 'out'}"]) == Stopped.exit_code
+    began = time.monotonic()
+    assert main([*flags, "--deadline=6s", f"--output={tmp_path / 'out'}"]) == Stopped.exit_code
+    assert 6 <= time.monotonic() - began < 90
     report = (tmp_path / "out" / "report.txt").read_text()
-    assert "stopped by --deadline 3s" in report
+    assert "stopped by --deadline 6s" in report
     answers = (tmp_path / "out" / ".work" / "store").rglob("[0-9][0-9]/*.jsonl")
-    assert 1 <= sum(path.read_text().count("\n") for path in answers) <= 10
+    assert sum(path.read_text().count("\n") for path in answers) <= 7
 
 
 def test_a_claim_is_dead_by_the_time_that_was_watched(tmp_path, jumping_clock):
