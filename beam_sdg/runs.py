@@ -349,7 +349,7 @@ class Run:
                     spilling(self.options, f"{scratch}/shuffles"),
                     beam.Pipeline(options=self.options) as pipeline,
                 ):
-                    self._wire(pipeline, stages, shards, scratch)
+                    self.wire(pipeline, stages, shards, scratch)
             except Exception as error:  # a runner's own, with the worker's as text
                 if _last_line(error).startswith("KeyboardInterrupt"):
                     raise KeyboardInterrupt from error
@@ -395,13 +395,14 @@ class Run:
         shard_by_shard = all(stage.shard_by_shard for stage in stages)
         return [(shard,) for shard in every] if self.in_process and shard_by_shard else [every]
 
-    def _wire(
+    def wire(
         self,
         pipeline: beam.Pipeline,
         stages: Sequence[Stage],
         shards: tuple[int, ...],
         scratch: str,
     ) -> None:
+        """Add the steps that make these shards of the stages of a phase, in files of `scratch`."""
         row_types = {stage.name: stage.row_type for stage in self.stages}
         rows: dict[str, Any] = {}
         for chain in chains(stages):
