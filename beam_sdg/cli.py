@@ -25,7 +25,7 @@ from beam_sdg.version import __version__
 from prompts import PromptError
 from sandbox import SandboxError
 from transforms.errors import RunError, SdgError, UsageError
-from transforms.files import exists, joined
+from transforms.files import exists, is_full, joined, unwritten
 
 USAGE = """\
 usage: beam-sdg RECIPE [--flag=value …]           make a dataset (RECIPE --help lists the flags)
@@ -72,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if debug:
             raise
-        _say(f"{error.filename or error}: {error.strerror or type(error).__name__}")
+        said = f"{error.filename or error}: {error.strerror or type(error).__name__}"
+        _say(str(unwritten(error.filename or "a file", error)) if is_full(error) else said)
         return RunError.exit_code
     except KeyboardInterrupt:
         _say("stopped; answers so far are kept, and the same command goes on")

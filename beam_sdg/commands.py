@@ -8,23 +8,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from transforms.engines.flags import shown
-from transforms.files import is_remote, remove
+from transforms.files import is_remote, remove, writing
 
 
 def remember(arguments: Sequence[str], work_dir: str, fingerprint: str) -> None:
     """Keep the command of a dataset, for its user alone, unless a flag holds a key or a token.
 
     Not in an object store, where others may read it.
+
+    Raises:
+        RunError: it cannot be written.
     """
     if is_remote(work_dir) or not arguments or _holds_a_secret(arguments):
         return
     path = _path(work_dir, fingerprint)
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = f"{path}.{os.getpid()}"
-    remove(aside)
-    with open(aside, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        json.dump({"arguments": arguments, "folder": str(Path.cwd())}, file)
-    Path(aside).replace(path)
+    with writing(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(aside)
+        with open(aside, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            json.dump({"arguments": arguments, "folder": str(Path.cwd())}, file)
+        Path(aside).replace(path)
 
 
 def recalled(work_dir: str, fingerprint: str) -> tuple[list[str], str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from beam_sdg.publish import ASIDE, MANIFEST
 from transforms.errors import UsageError
-from transforms.files import exists, is_remote, write_object
+from transforms.files import exists, is_full, is_remote, unwritten, write_object, writing
 
 WORK = ".work"  # in the output: the work folder, unless --work_dir names another
 _TRIES = 20
@@ -66,12 +66,18 @@ def locked(folder: str, together: str) -> Iterator[None]:
             Path(folder).mkdir(parents=True, exist_ok=True)
             lock = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
+        if is_full(error):
+            raise unwritten(error.filename or folder, error) from error
+        raise UsageError(
+            f"cannot write {error.filename}: {error.strerror}; name another folder, or mend that"
+        ) from error
     if lock is None:
         yield
         return
     try:
-        if together and not _joined(lock, together.encode()):
+        with writing(f"{folder}/lock"):
+            is_joined = bool(together) and _joined(lock, together.encode())
+        if together and not is_joined:
             raise UsageError(
                 f"{folder} is used by a run with other flags or without --shard; wait for it or "
                 "stop it, and give all processes the same flags"

@@ -16,6 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from beam_sdg.shards import read_batches, write_parquet
 from transforms.errors import RunError
+from transforms.files import writing
 
 FileFormat = Literal["parquet", "jsonl"]
 FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
@@ -34,9 +35,15 @@ def write_file(
     """Write the rows of several Parquet shards as one file, in their order; how many there are.
 
     The columns are those of `schema`, the rows all of them or those of a split.
+
+    Raises:
+        RunError: it cannot be written.
     """
     batches = _batches(shards, schema, split)
-    with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+    with (
+        writing(path),
+        FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+    ):
         if format == "jsonl":
             return _write_jsonl(file, batches)
         return write_parquet(file, batches, schema)

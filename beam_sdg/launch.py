@@ -21,7 +21,7 @@ from beam_sdg.publish import (
     Asked,
     RunManifest,
     data_schema,
-    publish,
+    publication,
     read_manifest,
     versions,
     write_manifest,
@@ -188,12 +188,12 @@ class Launch:
     def publish(self, stages: list[StageManifest], attempt: Attempt) -> Figures:
         """Put the dataset of these stages into the output, with its card and reports."""
         format = self.invocation.run.format
-        files = publish(self.run, stages, self.output, format, attempt)
-        manifest = self.manifest(stages).model_copy(update={"files": files})
-        figures = gather(manifest, self.output)
-        write_report(figures, self.output)
-        write_manifest(figures.manifest, self.output)
         remember(self.invocation.arguments, self.run.work_dir, self.fingerprint)
+        with publication(self.run, stages, self.output, format, attempt) as (aside, files):
+            manifest = self.manifest(stages).model_copy(update={"files": files})
+            figures = gather(manifest, self.output, aside)
+            write_report(figures, self.output, aside)
+            write_manifest(figures.manifest, aside)
         if not is_remote(self.run.work_dir):  # which may be another run's too
             remove(f"{self.run.work_dir}/tmp")  # of killed processes
         return figures

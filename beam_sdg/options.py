@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_origin
 from urllib.parse import unquote
 
 import pydantic
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
 
 from beam_sdg.claims import Claims, SharedClaims
 from beam_sdg.formats import FileFormat
@@ -201,6 +201,9 @@ def parse_flags(recipe: Recipe, argv: Sequence[str], prog: str) -> Invocation:
     standard = options.view_as(StandardOptions)
     if standard.runner in (None, "DirectRunner"):  # what that picks depends on the graph
         standard.runner = IN_PROCESS
+    setup = options.view_as(SetupOptions)
+    if setup.save_main_session is None:  # to Beam that means yes; all that travels is in modules
+        setup.save_main_session = False
     return Invocation(
         recipe=recipe,
         run=validated(RunSettings, given[RunSettings]),

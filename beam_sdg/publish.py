@@ -6,10 +6,11 @@ out/README.md, report.html, report.txt
 out/manifest.json                                written last
 """
 
+import contextlib
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam
@@ -27,7 +28,7 @@ from beam_sdg.version import __version__
 from transforms.codec import arrow_schema
 from transforms.engines.completions import Api
 from transforms.errors import RunError, UsageError
-from transforms.files import move, remove
+from transforms.files import exists, move_file, remove, replace, writing
 from transforms.records import Reject
 
 ASIDE = ".publishing"
@@ -155,29 +156,55 @@ def read_manifest(output: str) -> RunManifest | None:
         raise UsageError(f"{path} is no manifest of this program; name another folder") from error
 
 
-def publish(
+@contextlib.contextmanager
+def publication(
     run: Run,
     stages: Sequence[StageManifest],
     output: str,
     format: FileFormat = "parquet",
     attempt: Attempt = ALONE,
-) -> list[DataFile]:
-    """Put the last stage's rows and every stage's rejects into the output folder.
+) -> Iterator[tuple[str, list[DataFile]]]:
+    """Write the last stage's rows and every stage's rejects, and at the end put them in place.
+
+    Gives the folder aside, where card, reports and manifest may be added, and the files in it.
 
     Rows of a type with a `split` are in files of their split, which have that for a name and not as
     a column: as many files a split as shards, one of each after the other in memory, a batch of
-    rows at a time. Each folder is made aside and renamed into place (file after file in an object
-    store), and the old manifest and reports go first, so that a reader who waits for the manifest
-    never sees half a dataset.
+    rows at a time. All is made aside, so that a disk which is full leaves what was there, and then
+    renamed into place (file after file in an object store). The old manifest and reports go first
+    and the new manifest comes last: who finds the same manifest before and after reading has read
+    what it names.
 
     Raises:
-        RunError: a split whose name cannot be one.
+        RunError: a split whose name cannot be one, or a file that cannot be written.
         TakenOver: another process publishes the same.
     """
     remove(f"{output}/{ASIDE}")
     aside = f"{output}/{ASIDE}/{attempt.name}"
+    try:
+        yield aside, _written(run, stages, aside, format)
+        attempt.confirm()
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove(aside)
+        raise
+    for name in (MANIFEST, CARD, PAGE, TEXT):
+        remove(f"{output}/{name}")
     for folder in ("data", "rejects"):
-        FileSystems.mkdirs(f"{aside}/{folder}")
+        replace(f"{aside}/{folder}", f"{output}/{folder}")
+    for name in (CARD, PAGE, TEXT, MANIFEST):
+        if exists(f"{aside}/{name}"):
+            move_file(f"{aside}/{name}", f"{output}/{name}")
+    remove(f"{output}/{ASIDE}")
+
+
+def _written(
+    run: Run, stages: Sequence[StageManifest], aside: str, format: FileFormat
+) -> list[DataFile]:
+    """The files of data and rejects, in a folder aside."""
+    for folder in ("data", "rejects"):
+        with writing(f"{aside}/{folder}"):
+            FileSystems.mkdirs(f"{aside}/{folder}")
     rows = run.shards_of(stages[-1].stage, "rows")
     rejects = [run.shards_of(stage.stage, "rejects") for stage in stages]
     row_type = run.stages[-1].row_type
@@ -191,19 +218,20 @@ def publish(
         to = shard_path("rejects/rejects", shard, num_shards, format)
         paths = [of_stage[shard] for of_stage in rejects]
         files.append(_write(aside, to, paths, arrow_schema(Reject), format))
-    attempt.confirm()
-    for name in (MANIFEST, CARD, PAGE, TEXT):
-        remove(f"{output}/{name}")
-    for folder in ("data", "rejects"):
-        remove(f"{output}/{folder}")
-        move(f"{aside}/{folder}", f"{output}/{folder}")
     return files
 
 
-def write_manifest(manifest: RunManifest, output: str) -> None:
-    """Write the manifest, which makes the output a finished dataset."""
-    write_whole(f"{output}/{MANIFEST}", manifest.model_dump_json(indent=2).encode() + b"\n")
-    remove(f"{output}/{ASIDE}")
+def publish(
+    run: Run, stages: Sequence[StageManifest], output: str, format: FileFormat = "parquet"
+) -> list[DataFile]:
+    """Data and rejects alone, without anything that tells of them: see `publication`."""
+    with publication(run, stages, output, format) as (_, files):
+        return files
+
+
+def write_manifest(manifest: RunManifest, folder: str) -> None:
+    """Write the manifest, which makes an output folder a finished dataset."""
+    write_whole(f"{folder}/{MANIFEST}", manifest.model_dump_json(indent=2).encode() + b"\n")
 
 
 def data_schema(row_type: type) -> pyarrow.Schema:

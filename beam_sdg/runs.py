@@ -62,7 +62,7 @@ from transforms.errors import (
     explained,
     without_step,
 )
-from transforms.files import is_remote, remove
+from transforms.files import is_full, is_remote, remove, unwritten, writing
 from transforms.grouping import spilling
 from transforms.outcome import Outcome, SourceOutcome
 from transforms.records import Reject
@@ -365,10 +365,12 @@ class Run:
                     spilling(self.options, f"{scratch}/shuffles"),
                     beam.Pipeline(options=self.options) as pipeline,
                 ):
-                    self._wire(pipeline, stages, shards, scratch)
+                    self.wire(pipeline, stages, shards, scratch)
             except Exception as error:  # a runner's own, with the worker's as text
                 if _last_line(error).startswith("KeyboardInterrupt"):
                     raise KeyboardInterrupt from error
+                if isinstance(error, OSError) and is_full(error):
+                    raise unwritten(error.filename or scratch, error) from error
                 raise explained(error) or RunError(
                     f"{names} failed: {_last_line(error)}; --debug shows where"
                 ) from error
@@ -390,7 +392,8 @@ class Run:
         folder = self._folder(stage.name)
         with contextlib.suppress(OSError):  # it is there
             FileSystems.mkdirs(folder)
-        FileSystems.rename(files, [f"{folder}/{path.rpartition('/')[2]}" for path in files])
+        with writing(folder):
+            FileSystems.rename(files, [f"{folder}/{path.rpartition('/')[2]}" for path in files])
 
     def _files_made(self, stage: Stage, shards: Sequence[int], folder: str) -> list[str]:
         """What a slice has made of a stage, shards without a record included."""
@@ -408,13 +411,14 @@ class Run:
         shard_by_shard = all(stage.shard_by_shard for stage in stages)
         return [(shard,) for shard in every] if self.in_process and shard_by_shard else [every]
 
-    def _wire(
+    def wire(
         self,
         pipeline: beam.Pipeline,
         stages: Sequence[Stage],
         shards: tuple[int, ...],
         scratch: str,
     ) -> None:
+        """Add the steps that make these shards of the stages of a phase, in files of `scratch`."""
         row_types = {stage.name: stage.row_type for stage in self.stages}
         rows: dict[str, Any] = {}
         for chain in chains(stages):

@@ -22,6 +22,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from transforms.codec import arrow_schema, from_row, to_json, to_row
 from transforms.errors import RunError
+from transforms.files import remove, writing
 from transforms.grouping import Group
 from transforms.records import lineage
 from transforms.seeding import digest, integer
@@ -148,12 +149,25 @@ def write_whole(path: str, content: bytes) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: str) -> Iterator[Any]:
-    """A new file to write to, which appears at its end and whole, on any Beam filesystem."""
+    """A new file to write to, which appears at its end and whole, on any Beam filesystem.
+
+    Raises:
+        RunError: it cannot be written; nothing of it is left.
+    """
     attempt = digest(socket.gethostname(), os.getpid(), threading.get_ident())
     partial = f"{path}.{attempt}.partial"
-    with FileSystems.create(partial, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        yield file
-    FileSystems.rename([partial], [path])
+    try:
+        with (
+            writing(path),
+            FileSystems.create(partial, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+        ):
+            yield file
+        with writing(path):
+            FileSystems.rename([partial], [path])
+    except RunError:
+        with contextlib.suppress(OSError):
+            remove(partial)
+        raise
 
 
 @dataclasses.dataclass(eq=False)

@@ -103,8 +103,7 @@ def stops_for(settings: StopSettings, store: str, models: Mapping[str, ModelSett
         for stage, of_stage in models.items()
     }
     limits = Limits(settings.max_tokens_total, settings.max_cost, settings.max_failures, prices)
-    is_counted = settings.max_tokens_total is not None or settings.max_cost is not None
-    spent = _spent(store, prices) if is_counted else Spent()
+    spent = _spent(store, prices) if limits.are_of_spending else Spent()
     return begin(Stops(store, limits, spent))
 
 

@@ -93,7 +93,7 @@ class Output:
     def reached(self, point: Point, records: int) -> Callable[[], bool]:
         """Whether a run that begins now has come to a point."""
         if point.name == "aside":
-            return lambda: any(self.path.glob(".publishing/data/*"))
+            return lambda: any(self.path.glob(".publishing/*/data/*"))
         if point.name == "manifest":
             return (self.path / "data").exists
         if point.name == "roll":

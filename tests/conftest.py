@@ -6,6 +6,7 @@ A test that needs something a machine may lack asks for it by fixture and is ski
     data       real inputs beside the checkout (or at BEAM_SDG_DATA)
     network    a package index that pip can install from
     chromium   a browser that opens pages without a screen
+    dataflow   what makes Dataflow's jobs: Beam's extra gcp
     datasets   the library that trainers read datasets with, and the hub's client
     vllm       vLLM, for a GPU or for the CPU, and what makes a tiny model for it
     worker-image    root, debootstrap and namespaces, to install a worker in a bare Debian
@@ -144,6 +145,13 @@ def _docker_client() -> Any:
         return engine.connect(engine.Address.of("", ""), timeout_s=3600)
     except SandboxDown:
         return None
+
+
+@pytest.fixture(scope="session")
+def dataflow() -> None:
+    """What makes Dataflow's jobs; none of it needs an account for a dry run."""
+    if importlib.util.find_spec("apitools") is None:
+        lacking("dataflow", "Beam's extra gcp is not installed")
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,9 @@ from typing import NamedTuple
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from transforms.errors import RunError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _AS_IT_IS = CompressionTypes.UNCOMPRESSED
 
 
@@ -100,6 +103,34 @@ def write_object(path: str, content: bytes) -> None:
         file.write(content)
 
 
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Say of an error that a file cannot be written, and how to mend it.
+
+    Raises:
+        RunError: instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unwritten(path, error) from error
+
+
+def unwritten(path: str, error: OSError) -> RunError:
+    """What to say of a file that cannot be written."""
+    said = error.strerror or " ".join(str(error).split())
+    mend = "make room" if is_full(error) else "mend that"
+    return RunError(
+        f"cannot write {path}: {said}; {mend} and run the same command again: what was answered "
+        "and finished is kept"
+    )
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it is for want of room on a disk; Beam's own errors say so only in words."""
+    return error.errno in _FULL or any(os.strerror(number) in str(error) for number in _FULL)
+
+
 def remove(path: str) -> None:
     """Delete a file or a folder with all that is in it; nothing where there is none.
 
@@ -131,6 +162,36 @@ def move(folder: str, to: str) -> None:
             FileSystems.rename([f"{folder}/{n}" for n in names], [f"{to}/{n}" for n in names])
     else:
         Path(folder).rename(to)
+
+
+def replace(folder: str, to: str) -> None:
+    """Let a folder appear where there may be another, which is gone a moment before.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    if is_remote(to) or not Path(to).is_dir() or Path(to).is_symlink():
+        remove(to)
+        move(folder, to)
+        return
+    old = f"{folder}.old"  # deleting many files takes longer than a moment
+    remove(old)
+    move(to, old)
+    move(folder, to)
+    remove(old)
+
+
+def move_file(path: str, to: str) -> None:
+    """Let a file appear elsewhere, in the place of any that is there.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    if is_remote(path):
+        with _by_beam(to):
+            FileSystems.rename([path], [to])
+    else:
+        Path(path).replace(to)
 
 
 def relative(path: str, to: str) -> str:

@@ -10,11 +10,11 @@ from beam_sdg.shards import write_whole
 __all__ = ["Figures", "gather", "print_report", "write_report"]
 
 
-def write_report(figures: Figures, output: str) -> None:
-    """Write the report as text, as a page and as the dataset's card into the output folder."""
+def write_report(figures: Figures, output: str, aside: str = "") -> None:
+    """Write the report as text, as a page and as the dataset's card, into its folder or aside."""
     for name, content in (
         (TEXT, report_text(figures, output)),
         (PAGE, page(figures)),
         (CARD, card(figures)),
     ):
-        write_whole(f"{output}/{name}", content.encode())
+        write_whole(f"{aside or output}/{name}", content.encode())

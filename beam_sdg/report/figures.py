@@ -55,15 +55,17 @@ class Figures:
         return self.cost / self.data.rows if self.cost is not None and self.data.rows else None
 
 
-def gather(manifest: RunManifest, output: str) -> Figures:
+def gather(manifest: RunManifest, output: str, aside: str = "") -> Figures:
     """The facts of the run in `output`; its manifest with what the store adds to it.
+
+    Its files are read in the folder `aside`, where they are yet to be put in place.
 
     Cost: one reading of the data and of the answer store, a row in memory at a time.
 
     Raises:
         RunError: a file of the dataset is missing or damaged.
     """
-    data = [f"{output}/{path}" for path in manifest.paths("data")]
+    data = [f"{aside or output}/{path}" for path in manifest.paths("data")]
     columns = manifest.columns or (columns_of(read_schema(data[0])) if data else ())
     figures = gather_data(columns, data)
     store, faults = joined(output, manifest.store), Faults()
@@ -83,7 +85,7 @@ def gather(manifest: RunManifest, output: str) -> Figures:
         data=figures,
         asked=asked,
         examples=_examples(data, columns),
-        rejects=_first_rejects(manifest, output),
+        rejects=_first_rejects(manifest, aside or output),
         store_faults=dict(faults.counts),
     )
 
@@ -94,14 +96,14 @@ def _examples(data: list[str], columns: tuple[Column, ...]) -> tuple[Mapping[str
     return tuple({name: row[name] for name in shown} for row in itertools.islice(rows, _EXAMPLES))
 
 
-def _first_rejects(manifest: RunManifest, output: str) -> tuple[Mapping[str, str], ...]:
+def _first_rejects(manifest: RunManifest, folder: str) -> tuple[Mapping[str, str], ...]:
     """The first reject of each stage and reason, in the stages' order."""
     wanted = {
         (stage.stage, reason): None for stage in manifest.stages for reason in sorted(stage.rejects)
     }
     found: dict[tuple[str, str], Mapping[str, str]] = {}
     for path in manifest.paths("rejects"):
-        for row in read_rows(f"{output}/{path}"):
+        for row in read_rows(f"{folder}/{path}"):
             found.setdefault((row["stage"], row["reason"]), row)
             if len(found) == len(wanted):
                 return tuple(found[key] for key in wanted)

@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_sdg import publish as publish_module
 from beam_sdg.columns import columns_of
 from beam_sdg.formats import FORMATS, read_rows
-from beam_sdg.publish import RunManifest, publish, read_manifest, write_manifest
+from beam_sdg.publish import RunManifest, publication, publish, read_manifest, write_manifest
 from beam_sdg.report import gather
 from beam_sdg.runs import Run, Stage, StageManifest
+from beam_sdg.shards import write_whole
 from transforms.codec import arrow_schema, to_row
 from transforms.errors import RunError
 from transforms.outcome import SourceOutcome
@@ -136,6 +138,43 @@ def test_an_old_manifest_and_its_reports_go_before_new_data_comes(made, tmp_path
     publish(run, stages, str(output))
     assert sorted(path.name for path in output.iterdir() if path.is_file()) == []
     assert (output / "data").is_dir()
+
+
+def test_what_ends_in_the_middle_of_a_publication_is_no_dataset(made, tmp_path, monkeypatch):
+    """Whichever step fails: without a manifest, or still the old one whole; then it is done."""
+    run, stages = made()
+    output, steps = str(tmp_path / "out"), ("made", "data", "rejects", "README.md", "manifest.json")
+
+    def put(fails: str) -> None:
+        with publication(run, stages, output) as (aside, files):
+            if fails == "made":
+                raise OSError(fails)
+            write_whole(f"{aside}/README.md", fails.encode())
+            write_manifest(manifest(run, stages, files, summary=fails), aside)
+
+    put("nothing")
+    for step in steps:
+        with monkeypatch.context() as patch:
+            for name in ("replace", "move_file"):
+                patch.setattr(publish_module, name, failing(getattr(publish_module, name), step))
+            with pytest.raises(OSError, match=step):
+                put(step)
+        left = read_manifest(output)
+        assert left is None if step != "made" else left.summary == "nothing"
+    put("nothing")
+    assert gather(read_manifest(output), output).data.rows == 20
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md", "data", "manifest.json", "rejects"
+    ]  # fmt: skip
+
+
+def failing(move: Callable[[str, str], None], step: str) -> Callable[[str, str], None]:
+    def moved(path: str, to: str) -> None:
+        if to.endswith(step):
+            raise OSError(step)
+        move(path, to)
+
+    return moved
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -104,8 +104,16 @@ class Turn:
 
 def estimated_tokens(text: str) -> int:
     """About how many tokens a text is, where nobody has counted; rather more than fewer."""
-    digits = sum(character.isdigit() for character in text)
+    digits = sum(map(str.isdigit, text))
     return digits + math.ceil((len(text.encode("utf-8", "replace")) - digits) / _BYTES_PER_TOKEN)
+
+
+def asked_tokens(turn: Turn) -> int:
+    """About how many tokens a request has, before anybody has counted."""
+    said = turn.messages if turn.rendered is None else ()
+    texts = [part for one in said for part in (one.content, one.reasoning)]
+    texts += [call.arguments for message in said for call in message.calls]
+    return sum(map(estimated_tokens, [*texts, turn.rendered or ""]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -6,10 +6,9 @@ are reserved by an estimate before it is sent and corrected by the usage in its 
 
 import math
 
-from transforms.engines.engine import Reply, Turn
+from transforms.engines.engine import Reply, Turn, asked_tokens
 
 _BURST_S = 1.0  # what may be caught up at once after a pause
-_CHARACTERS_PER_TOKEN = 4
 _FIRST_GUESS = 1000.0  # completion tokens of an answer, before there is one
 _LEARNING_RATE = 0.05
 
@@ -32,8 +31,7 @@ class Pace:
         """The tokens that a turn will probably use: its text, and what answers have been like."""
         if not self._token_s:
             return 0
-        asked = sum(len(message.content) for message in turn.messages) // _CHARACTERS_PER_TOKEN
-        return asked + int(min(self._completion, turn.sampling.max_tokens or math.inf))
+        return asked_tokens(turn) + int(min(self._completion, turn.sampling.max_tokens or math.inf))
 
     def spend(self, tokens: int, now: float) -> None:
         """A request goes out now, with so many tokens reserved."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.engines.engine import NOT_SENT, Attempted, Failure, Reply, Turn, estimated_tokens
+from transforms.engines.engine import NOT_SENT, Attempted, Failure, Reply, Turn, asked_tokens
 from transforms.files import exists, read_file, remove
 
 Send = Callable[[Turn], Coroutine[Any, Any, Attempted]]
@@ -53,6 +53,11 @@ class Limits:
     cost: float | None = None
     failures: float | None = None
     prices: Mapping[str, Price] = dataclasses.field(default_factory=dict)
+
+    @property
+    def are_of_spending(self) -> bool:
+        """Whether anybody needs to know what is spent."""
+        return self.tokens is not None or self.cost is not None
 
 
 @dataclasses.dataclass
@@ -121,6 +126,8 @@ class Stops:
 
         What is left may be reserved by turns in flight: then it waits for what they really use.
         """
+        if not self._limits.are_of_spending:
+            return None if self.why else await send(turn)
         wanted = self._estimate(ask, turn)
         async with self._settled:
             while not self.why and (exceeded := self._exceeded_by(wanted)):
@@ -157,12 +164,8 @@ class Stops:
             )
 
     def _estimate(self, ask: str, turn: Turn) -> Spent:
-        said = turn.messages if turn.rendered is None else ()
-        texts = [part for one in said for part in (one.content, one.reasoning)]
-        texts += [call.arguments for message in said for call in message.calls]
-        asked = sum(map(estimated_tokens, [*texts, turn.rendered or ""]))
         answered = turn.sampling.max_tokens or self._longest.get(ask, _FIRST_GUESS)
-        return self._of(ask, asked, answered)
+        return self._of(ask, asked_tokens(turn), answered)
 
     def _of(self, ask: str, prompt_tokens: int, completion_tokens: int) -> Spent:
         price = self._limits.prices.get(ask, Price())
