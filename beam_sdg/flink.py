@@ -7,6 +7,7 @@ that any machine may give orders. Here both end with the run, and listen on the 
 import contextlib
 import ctypes
 import json
+import os
 import shutil
 import signal
 import socket
@@ -14,9 +15,10 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.parse
 import urllib.request
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +47,16 @@ _ENDS_WITHIN_S = 10.0
 _ANSWERS_WITHIN_S = 10.0
 _STATE_CACHE_BYTES = 100 << 20  # as in Beam's own workers
 _PR_SET_PDEATHSIG = 1
-_DEFAULTS = {
-    "max_bundle_size": 4096,
-    "max_bundle_time_mills": 24 * 3600 * 1000,  # else Flink 2 ends windows every ten seconds
-    "number_of_execution_retries": 3,
-    "execution_retry_delay": 1000,
-}
+_MAX_BUNDLE_SIZE = 4096
+_MAX_BUNDLE_TIME_MS = 24 * 3600 * 1000  # else Flink 2 ends windows every ten seconds
+_SETTINGS = """\
+restart-strategy.type: fixed-delay
+restart-strategy.fixed-delay.attempts: 3
+restart-strategy.fixed-delay.delay: 1 s
+taskmanager.memory.network.min: 256m
+taskmanager.memory.network.max: 256m
+taskmanager.network.sort-shuffle.min-buffers: 32
+"""
 
 
 class FlinkTuning(PipelineOptions):
@@ -58,8 +64,9 @@ class FlinkTuning(PipelineOptions):
 
     @classmethod
     def _add_argparse_args(cls, parser: ArgumentParser) -> None:
-        for name in _DEFAULTS:
-            parser.add_argument(f"--{name}", type=int)
+        parser.add_argument("--max_bundle_size", type=int)
+        parser.add_argument("--max_bundle_time_mills", type=int)
+        parser.add_argument("--flink_conf_dir")
 
 
 def is_flink(options: PipelineOptions) -> bool:
@@ -80,29 +87,40 @@ def on_flink(options: PipelineOptions, work_dir: str) -> Iterator[None]:
         yield
         return
     flink, portable = options.view_as(FlinkRunnerOptions), options.view_as(PortableOptions)
-    before = (portable.job_endpoint, portable.environment_type, portable.environment_config)
+    tuning = options.view_as(FlinkTuning)
     with contextlib.ExitStack() as stack:
         if flink.flink_master not in _EMBEDDED:
             _require_cluster(flink, portable.environment_type)
         if portable.job_endpoint is None:
-            portable.job_endpoint = stack.enter_context(_job_server(options, work_dir))
+            stack.enter_context(_job_server(options, work_dir))
         if portable.environment_type in (None, "LOOPBACK"):
-            portable.environment_type = "EXTERNAL"
-            portable.environment_config = stack.enter_context(_workers())
-        tuning = options.view_as(FlinkTuning)
-        for name, value in _DEFAULTS.items():
-            if getattr(tuning, name) is None:
-                setattr(tuning, name, value)
-        try:
-            yield
-        finally:
-            portable.job_endpoint, portable.environment_type, portable.environment_config = before
+            stack.enter_context(_workers(portable))
+        size, time_ms = tuning.max_bundle_size, tuning.max_bundle_time_mills
+        bundles = {
+            "max_bundle_size": size or _MAX_BUNDLE_SIZE,
+            "max_bundle_time_mills": time_ms or _MAX_BUNDLE_TIME_MS,
+        }
+        stack.enter_context(_changed(tuning, **bundles))
+        yield
+
+
+@contextlib.contextmanager
+def _changed(options: PipelineOptions, **values: object) -> Iterator[None]:
+    """Options with these values, and with those that they had afterwards."""
+    before = {name: getattr(options, name) for name in values}
+    for name, value in values.items():
+        setattr(options, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(options, name, value)
 
 
 def _require_cluster(flink: FlinkRunnerOptions, environment_type: str | None) -> None:
     """Refuse a cluster that does not answer, is of another version, or cannot reach workers."""
     master = flink.flink_master = FlinkRunner.add_http_scheme(flink.flink_master).rstrip("/")
-    host = urllib.request.urlparse(master).hostname
+    host = urllib.parse.urlparse(master).hostname
     if environment_type is None and host not in _HERE:
         raise UsageError(
             f"--flink_master {master}: workers of this process are out of its reach; pass "
@@ -150,40 +168,55 @@ def _jar(flink: FlinkRunnerOptions, cache: str) -> str:
 
 
 @contextlib.contextmanager
-def _job_server(options: PipelineOptions, work_dir: str) -> Iterator[str]:
-    """A job server that ends with this process, however that ends; its address."""
+def _job_server(options: PipelineOptions, work_dir: str) -> Iterator[None]:
+    """A job server that ends with this process, however that ends."""
     flink, server = options.view_as(FlinkRunnerOptions), options.view_as(JobServerOptions)
-    flink.flink_job_server_jar = _jar(flink, server.jar_cache_dir or JavaJarServer.JAR_CACHE)
+    tuning, portable = options.view_as(FlinkTuning), options.view_as(PortableOptions)
+    jar = _jar(flink, server.jar_cache_dir or JavaJarServer.JAR_CACHE)
     if shutil.which(server.job_server_java_launcher) is None:
         raise UsageError(
             f"--runner FlinkRunner needs Java, and there is no {server.job_server_java_launcher} "
             "here; install it (Debian: default-jre-headless)"
         )
-    with tempfile.TemporaryDirectory(prefix="beam-sdg-flink-") as scratch:
-        server.artifacts_dir = server.artifacts_dir or f"{scratch}/artifacts"
-        command, address = FlinkJarJobServer(options).subprocess_cmd_and_endpoint()
+    with contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="beam-sdg-flink-"))
+        if tuning.flink_conf_dir is None and "FLINK_CONF_DIR" not in os.environ:
+            Path(scratch, "config.yaml").write_text(_SETTINGS)
+            stack.enter_context(_changed(tuning, flink_conf_dir=scratch))
+        artifacts = server.artifacts_dir or f"{scratch}/artifacts"
+        with (
+            _changed(flink, flink_job_server_jar=jar),
+            _changed(server, artifacts_dir=artifacts),
+        ):
+            command, address = FlinkJarJobServer(options).subprocess_cmd_and_endpoint()
         log = Path(scratch if is_remote(work_dir) else work_dir, "flink.log")
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as said:
-            process = subprocess.Popen(
-                [str(part) for part in command],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                start_new_session=True,  # Ctrl-C is meant for this process
-                preexec_fn=_die_with_the_run,
-            )
-        try:
-            _wait_for(process, address, log)
-            yield address
-        finally:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_ENDS_WITHIN_S)
-            process.kill()
-            process.wait()
-            if server.artifacts_dir.startswith(scratch):
-                server.artifacts_dir = None
+        stack.enter_context(_running([str(part) for part in command], address, log))
+        stack.enter_context(_changed(portable, job_endpoint=address))
+        yield
+
+
+@contextlib.contextmanager
+def _running(command: Sequence[str], address: str, log: Path) -> Iterator[None]:
+    """A process that listens there, and says what it has to say in a log."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,  # Ctrl-C is meant for this process
+            preexec_fn=_die_with_the_run,
+        )
+    try:
+        _wait_for(process, address, log)
+        yield
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_ENDS_WITHIN_S)
+        process.kill()
+        process.wait()
 
 
 def _wait_for(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
@@ -231,13 +264,31 @@ def _work(worker: SdkHarness) -> None:
 
 
 @contextlib.contextmanager
-def _workers() -> Iterator[str]:
-    """A pool of workers in this process; its address."""
+def _workers(portable: PortableOptions) -> Iterator[None]:
+    """A pool of workers in this process."""
     server = grpc.server(shared_unbounded_instance())
     beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(_Workers(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    place = {"environment_type": "EXTERNAL", "environment_config": f"localhost:{port}"}
     try:
-        yield f"localhost:{port}"
+        with _changed(portable, **place), _unheard():
+            yield
     finally:
         server.stop(None)
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Let threads of Beam's end without a word when a task manager hangs up on them."""
+    before = threading.excepthook
+
+    def heard(ended: threading.ExceptHookArgs) -> None:
+        if not isinstance(ended.exc_value, grpc.RpcError):
+            before(ended)
+
+    threading.excepthook = heard
+    try:
+        yield
+    finally:
+        threading.excepthook = before
