@@ -15,10 +15,11 @@ import subprocess
 import tempfile
 import threading
 import time
+import traceback
 import urllib.parse
 import urllib.request
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -244,23 +245,38 @@ class _Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
     def StartWorker(self, request: Any, context: object) -> Any:  # noqa: N802  as Beam calls it
         try:
-            worker = SdkHarness(
+            worker = _Worker(
                 request.control_endpoint.url,
                 worker_id=request.worker_id,
                 state_cache_size=_STATE_CACHE_BYTES,
             )
         except grpc.FutureTimeoutError as error:
             return beam_fn_api_pb2.StartWorkerResponse(error=repr(error))
-        threading.Thread(target=_work, args=[worker], name="flink-worker", daemon=True).start()
+        threading.Thread(target=worker.run, name="flink-worker", daemon=True).start()
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def StopWorker(self, request: object, context: object) -> Any:  # noqa: N802
         return beam_fn_api_pb2.StopWorkerResponse()
 
 
-def _work(worker: SdkHarness) -> None:
-    with contextlib.suppress(grpc.RpcError):  # its task manager has died
-        worker.run()
+class _Worker(SdkHarness):
+    """Tells its task manager what went wrong, and not the user's screen too."""
+
+    def run(self) -> None:
+        with contextlib.suppress(grpc.RpcError):  # its task manager has died
+            super().run()
+
+    def _execute(self, task: Callable[[], Any], request: Any) -> None:
+        def told() -> Any:
+            try:
+                return task()
+            except Exception:  # noqa: BLE001  as Beam does
+                said = traceback.format_exc()
+                return beam_fn_api_pb2.InstructionResponse(
+                    instruction_id=request.instruction_id, error=said
+                )
+
+        super()._execute(told, request)
 
 
 @contextlib.contextmanager

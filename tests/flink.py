@@ -44,7 +44,15 @@ def libraries() -> Path:
         return LIBRARIES
     LIBRARIES.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=LIBRARIES.parent) as folder:
-        fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"--dest={folder}"]
+        fetch = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            f"--dest={folder}",
+        ]
         fetch += ["--no-build-isolation", f"apache-flink-libraries=={VERSION}"]
         subprocess.run(fetch, check=True, capture_output=True)
         jars = Path(folder, "jars")
@@ -93,6 +101,9 @@ class Cluster:
             **dict.fromkeys(_OFF_HEAPS, "64m"),
             **dict.fromkeys(_NETWORK, "256m"),
             "taskmanager.network.sort-shuffle.min-buffers": 32,
+            "restart-strategy.type": "fixed-delay",
+            "restart-strategy.fixed-delay.attempts": 3,
+            "restart-strategy.fixed-delay.delay": "1 s",
             "heartbeat.interval": 1000,
             "heartbeat.timeout": 10000,
             "io.tmp.dirs": str(folder),

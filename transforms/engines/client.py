@@ -12,6 +12,7 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from transforms.engines.engine import Attempted, Engine, Transport, Turn
@@ -44,11 +45,13 @@ class Client:
         jobs: Sequence[Job[T]],
         note: Callable[[EngineUsage], object] = lambda usage: None,
         around: Sequence[contextlib.AbstractAsyncContextManager[object]] = (),
+        began: Callable[[Future[list[T]]], object] = lambda future: None,
     ) -> list[T]:
         """Run all jobs and return their results in order; blocks the calling thread.
 
         `note` is called on the event loop with what an engine told of itself meanwhile; `around`
-        is entered there before the first job, and left after the last.
+        is entered there before the first job, and left after the last; `began` gets what another
+        thread can cancel.
 
         Memory is that of the results: a job's coroutine is made when its turn comes.
 
@@ -59,6 +62,7 @@ class Client:
             _surrounded(self._transport.meter(), jobs, self._workers, note, around), _event_loop()
         )
         try:
+            began(future)
             return future.result()
         except BaseException:
             future.cancel()
