@@ -101,6 +101,7 @@ class Cluster:
             **dict.fromkeys(_OFF_HEAPS, "64m"),
             **dict.fromkeys(_NETWORK, "256m"),
             "taskmanager.network.sort-shuffle.min-buffers": 32,
+            "cluster.evenly-spread-out-slots": "true",
             "restart-strategy.type": "fixed-delay",
             "restart-strategy.fixed-delay.attempts": 3,
             "restart-strategy.fixed-delay.delay": "1 s",
