@@ -3,6 +3,7 @@
 The distribution is kept in the user's cache. It is never installed: it would bring an old Beam.
 """
 
+import contextlib
 import json
 import shutil
 import signal
@@ -13,7 +14,7 @@ import tarfile
 import tempfile
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +112,22 @@ class Cluster:
         }
         lines = [f"{name}: {value}\n" for name, value in settings.items()]
         (folder / "config.yaml").write_text("".join(lines))
-        self._start(f"{_MAIN}.entrypoint.StandaloneSessionClusterEntrypoint")
-        for _ in range(2):
-            self.add_task_manager()
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls, folder: Path) -> Iterator["Cluster"]:
+        """One that ends at last, with whatever it has started."""
+        cluster = cls(folder)
         try:
-            self._wait_for(2)
-        except BaseException:
-            self.end()
-            raise
+            cluster._start(f"{_MAIN}.entrypoint.StandaloneSessionClusterEntrypoint")
+            for _ in range(2):
+                cluster.add_task_manager()
+            cluster._wait_for(2)
+            yield cluster
+        finally:
+            for process in cluster._processes:
+                process.kill()
+                process.wait()
 
     @property
     def master(self) -> str:
@@ -140,11 +149,13 @@ class Cluster:
         with urllib.request.urlopen(f"http://{self.master}/{path}", timeout=10) as response:
             return json.load(response)
 
-    def end(self) -> None:
-        """End all of it."""
-        for process in self._processes:
-            process.kill()
-            process.wait()
+    def jobs(self) -> list[str]:
+        """The ids of all jobs so far."""
+        return [job["id"] for job in self.ask("jobs")["jobs"]]
+
+    def failures(self, job: str) -> list[Any]:
+        """What has failed of a job, and was started again."""
+        return self.ask(f"jobs/{job}/exceptions")["exceptionHistory"]["entries"]
 
     def _start(self, main: str) -> "subprocess.Popen[bytes]":
         path = f"{libraries()}/*"
