@@ -10,6 +10,7 @@ A test that needs something a machine may lack asks for it by fixture and is ski
     vllm       vLLM, for a GPU or for the CPU, and what makes a tiny model for it
     worker-image    root, debootstrap and namespaces, to install a worker in a bare Debian
     docker     a Docker engine, which root may have to start, and what makes the sandbox's image
+    flink      Java, a job server for Flink 1.19 by scripts/flink, and Flink from a package index
 """
 
 import contextlib
