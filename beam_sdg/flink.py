@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -58,6 +59,8 @@ taskmanager.memory.network.min: 256m
 taskmanager.memory.network.max: 256m
 taskmanager.network.sort-shuffle.min-buffers: 32
 """
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # as the job server goes
 
 
 class FlinkTuning(PipelineOptions):
@@ -129,7 +132,7 @@ def _require_cluster(flink: FlinkRunnerOptions, environment_type: str | None) ->
             "beam-sdg, or --environment_type=LOOPBACK if the cluster is on this machine"
         )
     try:
-        with urllib.request.urlopen(f"{master}/config", timeout=_ANSWERS_WITHIN_S) as response:
+        with _direct.open(f"{master}/config", timeout=_ANSWERS_WITHIN_S) as response:
             version = str(json.load(response)["flink-version"])
     except (OSError, ValueError, LookupError) as error:
         raise UsageError(
@@ -207,7 +210,7 @@ def _running(command: Sequence[str], address: str, log: Path) -> Iterator[None]:
             stdout=said,
             stderr=said,
             start_new_session=True,  # Ctrl-C is meant for this process
-            preexec_fn=_die_with_the_run,
+            preexec_fn=_die_with_the_run if sys.platform == "linux" else None,
         )
     try:
         _wait_for(process, address, log)

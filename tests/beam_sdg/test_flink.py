@@ -1,6 +1,7 @@
 """Runs on Flink: the bytes of a run in this process, whatever dies; what is missing is one line.
 
-BEAM_SDG_PROBLEMS=200 runs both recipes in every place with so many of GSM8K's problems.
+BEAM_SDG_PROBLEMS=200 runs both recipes in every place with so many of GSM8K's problems, and
+Nemotron-Math-v2 with its three efforts.
 """
 
 import os
@@ -24,7 +25,8 @@ ON_FLINK = (
     "--runner=FlinkRunner", "--flink_version=1.19", "--parallelism=2",
     "--job_server_jvm_properties=-XX:TieredStopAtLevel=1",
 )  # fmt: skip
-NO_PYTHON = ("--efforts=low", "--samples=2", "--python_samples=0", "--max_pass_rate=none")
+SOLUTIONS = ("--samples=2", "--python_samples=0", "--max_pass_rate=none")
+IS_WHOLE = "BEAM_SDG_PROBLEMS" in os.environ
 PLACES = {"infinibyte": ("embedded", "cluster"), "nemotron-math-v2": ("embedded", "portable")}
 EVERYWHERE = ("embedded", "cluster", "portable")
 Where = Callable[[str], tuple[str, ...]]
@@ -104,7 +106,8 @@ def flags_of(recipe: str, data: Path, problems: Path) -> list[str]:
     truth = planned.generator("math/solution").truth
     spelt = planned.spelt
     given = planned.write_problems(data, problems, count, lambda text, n: spelt(truth(text), n))
-    return [*given, *NO_PYTHON, "--num_shards=2"]
+    efforts = () if IS_WHOLE else ("--efforts=low",)
+    return [*given, *efforts, *SOLUTIONS, "--num_shards=2"]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,7 @@ def flags_of(recipe: str, data: Path, problems: Path) -> list[str]:
     [
         (recipe, place)
         for recipe, usual in PLACES.items()
-        for place in (EVERYWHERE if "BEAM_SDG_PROBLEMS" in os.environ else usual)
+        for place in (EVERYWHERE if IS_WHOLE else usual)
     ],
 )
 def test_the_bytes_are_those_of_one_process(recipe, place, where, whole, data, tmp_path):
