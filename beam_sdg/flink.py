@@ -93,6 +93,7 @@ def on_flink(options: PipelineOptions, work_dir: str) -> Iterator[None]:
     flink, portable = options.view_as(FlinkRunnerOptions), options.view_as(PortableOptions)
     tuning = options.view_as(FlinkTuning)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_unheard())
         if flink.flink_master not in _EMBEDDED:
             _require_cluster(flink, portable.environment_type)
         if portable.job_endpoint is None:
@@ -136,8 +137,8 @@ def _require_cluster(flink: FlinkRunnerOptions, environment_type: str | None) ->
             version = str(json.load(response)["flink-version"])
     except (OSError, ValueError, LookupError) as error:
         raise UsageError(
-            f"--flink_master {master}: no Flink answers there ({error}); name the host and port of "
-            "its web interface, or [local] for a Flink in this run"
+            f"--flink_master {master}: no Flink answers there ({_reason(error)}); name the host and "
+            "port of its web interface, or [local] for a Flink in this run"
         ) from error
     if not version.startswith(f"{flink.flink_version}."):
         raise UsageError(
@@ -145,6 +146,10 @@ def _require_cluster(flink: FlinkRunnerOptions, environment_type: str | None) ->
             f"{flink.flink_version}; pass --flink_version={version.rpartition('.')[0]}, which "
             "scripts/flink fetches"
         )
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", error))
 
 
 def _jar(flink: FlinkRunnerOptions, cache: str) -> str:
@@ -291,7 +296,7 @@ def _workers(portable: PortableOptions) -> Iterator[None]:
     server.start()
     place = {"environment_type": "EXTERNAL", "environment_config": f"localhost:{port}"}
     try:
-        with _changed(portable, **place), _unheard():
+        with _changed(portable, **place):
             yield
     finally:
         server.stop(None)
