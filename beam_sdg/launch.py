@@ -12,6 +12,7 @@ import prompts
 from beam_sdg.claims import Attempt, SharedClaims
 from beam_sdg.columns import columns_of
 from beam_sdg.commands import remember
+from beam_sdg.flink import on_flink
 from beam_sdg.folders import WORK, locked, require_ours, require_reachable
 from beam_sdg.hub import check_push, push
 from beam_sdg.models import ModelSettings
@@ -174,7 +175,10 @@ class Launch:
                 require(stage.runs_code_in, rehearsed)
         if self.invocation.run.restart:
             self.run.forget(only)
-        with Panel(progress, self.models).shown() as panel:
+        with (
+            on_flink(self.run.options, self.run.work_dir),
+            Panel(progress, self.models).shown() as panel,
+        ):
             return self.run.execute(panel, only)
 
     @contextlib.contextmanager

@@ -4,7 +4,9 @@ import asyncio
 import dataclasses
 import json
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +225,35 @@ def test_refusals_are_counted_from_window_to_window(tmp_path):
     assert len(list(handler.run_inference([problem(n) for n in range(10)], client))) == 10
     with pytest.raises(EngineDown, match="the first 20 requests"):
         handler.run_inference([problem(n) for n in range(10, 20)], client)
+
+
+def test_a_window_that_was_given_to_another_worker_asks_nothing_more(tmp_path):
+    """The second ends the first, takes its answers from the store and asks for the rest, once."""
+    engine = Rehearsal(latency_s=0.2, in_flight=4)
+    ask = Ask(
+        "evals", PROMPT, variables, Structured(NewProblemEvals), engine,
+        str(tmp_path / "store"), SEED, same,
+    )  # fmt: skip
+    records, lost = [problem(n) for n in range(24)], []
+
+    def first() -> None:
+        handler = AskHandler(engine, [ask.asking()], window=100)
+        try:
+            handler.run_inference(records, handler.load_model())
+        except CancelledError as error:
+            lost.append(error)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    while attempts(tmp_path) < 4:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    handler = AskHandler(engine, [ask.asking()], window=100)
+    steps = list(handler.run_inference(records, handler.load_model()))
+    thread.join()
+    assert len(lost) == 1
+    assert not any(isinstance(step.item, Reject) for [step] in steps)
+    assert attempts(tmp_path) == len(records)
 
 
 class Hasty:

@@ -12,6 +12,7 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from transforms.engines.engine import Attempted, Engine, Transport, Turn
@@ -44,18 +45,22 @@ class Client:
         jobs: Sequence[Job[T]],
         note: Callable[[EngineUsage], object] = lambda usage: None,
         around: Sequence[contextlib.AbstractAsyncContextManager[object]] = (),
+        began: Callable[[Future[list[T]]], object] = lambda future: None,
     ) -> list[T]:
         """Run all jobs and return their results in order; blocks the calling thread.
 
         `note` is called on the event loop with what an engine told of itself meanwhile; `around`
-        is entered there before the first job, and left after the last.
+        is entered there before the first job, and left after the last; `began` gets what another
+        thread can cancel.
 
         Memory is that of the results: a job's coroutine is made when its turn comes.
 
         Raises:
             Whatever a job raised first; the others are cancelled.
         """
-        return _blocking(_surrounded(self._transport.meter(), jobs, self._workers, note, around))
+        return _blocking(
+            _surrounded(self._transport.meter(), jobs, self._workers, note, around), began
+        )
 
 
 def run_jobs(
@@ -67,10 +72,14 @@ def run_jobs(
     return _blocking(_surrounded(None, jobs, workers, lambda usage: None, around))
 
 
-def _blocking(work: Coroutine[Any, Any, list[T]]) -> list[T]:
+def _blocking(
+    work: Coroutine[Any, Any, list[T]],
+    began: Callable[[Future[list[T]]], object] = lambda future: None,
+) -> list[T]:
     """Work on the process's loop, waited for here."""
     future = asyncio.run_coroutine_threadsafe(work, _event_loop())
     try:
+        began(future)
         return future.result()
     except BaseException:
         future.cancel()

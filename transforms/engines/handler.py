@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,9 +18,12 @@ from transforms.engines.conversations import Asking, Conversations, Tally
 from transforms.engines.engine import Engine
 from transforms.engines.store import AnswerStore, shard_of
 from transforms.engines.usage import EngineUsage
+from transforms.engines.windows import opened
 from transforms.records import Reject
 from transforms.run_inference import ModelHandler
 from transforms.tir.cells import shared_sandbox
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,10 +74,13 @@ class AskHandler(ModelHandler[Any, list[Step], Client]):
             EngineDown: the engine cannot be reached, or has refused the first 20 requests.
             RunError: the store cannot be written, or `keep` changes an id.
             PromptError: the template does not fit the variables.
+            CancelledError: the runner has given the records to another worker.
         """
         samples = self._askings[0].numbers
         shards = {shard_of(record.id) for record in batch}
+        places = {(asking.store, asking.name, n) for asking in self._askings for n in shards}
         with contextlib.ExitStack() as stack:
+            window = stack.enter_context(opened(places))
             asks = [
                 Conversations(
                     self._engine,
@@ -90,6 +97,9 @@ class AskHandler(ModelHandler[Any, list[Step], Client]):
                 for sample in samples
             ]
 
+            names = ", ".join(asking.name for asking in self._askings)
+            _log.info("%s: a window of %d records, %d requests", names, len(batch), len(jobs))
+
             def note(usage: EngineUsage) -> None:
                 for ask in asks:
                     ask.note(usage)
@@ -99,7 +109,7 @@ class AskHandler(ModelHandler[Any, list[Step], Client]):
                 for asking in self._askings
                 if asking.python is not None
             ]
-            results = iter(model.run_window(jobs, note, sandboxes))
+            results = iter(model.run_window(jobs, note, sandboxes, window.runs))
         return [[step for _ in samples for step in next(results)] for _ in batch]
 
 
