@@ -25,8 +25,8 @@ from transforms.tir.cells import SharedSandbox, opened
 PASSED, FAILED, TIMEOUT, ERROR, NOT_RUN = "passed", "failed", "timeout", "error", "not_run"
 MOST_OUTPUT = 1_000_000
 _LEAST_OUTPUT = 1 << 16
-# A test may take so many times its CPU time by the clock, since others run beside it; and where that
-# is up while the CPU time is not, it is tried again with more.
+# A test may take so many times its CPU time by the clock, since others run beside it; where that is
+# up and the CPU time is not, it is tried again with more.
 _CLOCK, _LAST_CLOCK = 4, 12
 _MOST_LOST = 3  # timeouts and deaths of a program, after which no more of its tests are run
 _PIECE = 150_000  # characters of a text in one cell
