@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
 
@@ -42,7 +43,7 @@ class IdentifyProblems(beam.PTransform):
 class SampleProblems(beam.PTransform):
     """Keep `max_records` problems, drawn uniformly by `seed`; None keeps all.
 
-    In:   `Problem` records with ids.
+    In:   `Problem` records with ids, or any others that have some.
     Out:  at most `max_records` of them; a larger number keeps those of a smaller one.
     Cost: one shuffle; no worker holds the collection.
     Once: a pure function of ids and seed.
@@ -86,7 +87,7 @@ def _order(problem: Problem) -> tuple[bool, tuple[str, ...]]:
     return not has_answer(problem.expected_answer), fields
 
 
-def _taken(ranked: tuple[int, bytes], max_records: int) -> Iterator[Problem]:
+def _taken(ranked: tuple[int, bytes], max_records: int) -> Iterator[Any]:
     rank, packed = ranked
     if rank < max_records:
         yield unpack(packed)

@@ -221,7 +221,7 @@ class ReadRows(beam.PTransform):
             | "Sources" >> beam.Create(self.sources)
             | "Parts" >> beam.FlatMap(_parts)
             | "SpreadParts" >> beam.Reshuffle()
-            | "Read" >> beam.FlatMap(_read, self.stage, self.budget, self.limit)
+            | "Read" >> beam.FlatMap(read_rows, self.stage, self.budget, self.limit)
         )
         parsed = read | "SplitParsed" >> SplitRejects()
         return SourceOutcome(parsed.rows, parsed.rejects, read | "CountRead" >> Counted("read"))
@@ -248,7 +248,7 @@ def _parts(source: ThreadSource) -> list[tuple[ThreadSource, str]]:
     return [(source, file.path) for file in source.files()]
 
 
-def _read(
+def read_rows(
     part: tuple[ThreadSource, str], stage: str, budget: Budget, limit: tuple[int, int] | None
 ) -> Iterator[Thread | Reject]:
     """Each row of a file or dataset as a thread or a reject.

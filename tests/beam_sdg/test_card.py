@@ -95,13 +95,14 @@ def test_the_features_of_a_schema_are_those_that_datasets_declares(load_dataset)
 
 
 def test_the_header_tells_licences_size_and_files(dataset, row):
-    """What the hub indexes; a licence it does not know is `other`."""
-    origin = {"source": "x", "licence": "My Own"}
+    """What the hub indexes; a licence it does not know is `other`, and of several each counts."""
     rows = [row(number) for number in range(1_000)]
-    rows += [row(7_777, provenance={"a": origin, "calls": []})]
+    for number, licence in enumerate(("My Own", "CC-BY-SA-2.5 AND CC-BY-SA-4.0"), start=7_777):
+        origin = {"source": "x", "licence": licence}
+        rows += [row(number, provenance={"a": origin, "calls": []})]
     manifest, output = dataset(rows, [REJECT])
     header = header_of(card(gather(manifest, output)))
-    assert header["license"] == ["mit", "other"]
+    assert header["license"] == ["cc-by-sa-4.0", "mit", "other"]
     assert header["size_categories"] == ["1K<n<10K"]
     assert header["task_categories"] == ["text-generation"]
     assert [config["config_name"] for config in header["configs"]] == ["default", "rejects"]

@@ -14,8 +14,10 @@ from beam_sdg.recipes.recipe import Context, RecipeConfig
 from beam_sdg.runs import Run, StageManifest
 from beam_sdg.shards import read_shard
 from beam_sdg.sources import dumps
-from beam_sdg.sources.threads import ThreadsConfig, parsed, read_threads
+from beam_sdg.sources.thread_rows import ThreadSource
+from beam_sdg.sources.threads import ThreadsConfig, parsed, read_rows, read_threads
 from transforms.errors import InputError, UsageError
+from transforms.forums.posts import Budget
 from transforms.records import Reject, Thread
 
 
@@ -339,3 +341,19 @@ def test_formats_have_names():
             parsed(written)
     with pytest.raises(UsageError, match="--threads is missing"):
         Config().thread_sources()
+
+
+def test_a_dataset_of_the_hub_is_read_until_it_has_given_enough(tmp_path):
+    """Shuffled by the seed; without a limit, all of it as it lies."""
+    pytest.importorskip("datasets")
+    rows = [{"original_question": f"Is {n} odd?", "original_answers": ["?"]} for n in range(20)]
+    rows[7]["original_question"] = " "
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    source = parsed(f"aops=hf://{tmp_path}").resolve()
+    assert isinstance(source, ThreadSource)
+    every = list(read_rows((source, ""), "threads", Budget(), None))
+    assert [row.reason for row in every if isinstance(row, Reject)] == ["empty_text"]
+    some = list(read_rows((source, ""), "threads", Budget(), (5, 1)))
+    threads = [row.post for row in some if isinstance(row, Thread)]
+    assert len(set(threads)) == 5
+    assert threads != [row["original_question"] for row in rows[:5]]
