@@ -103,7 +103,7 @@ def decontaminate(
         settings={
             **settings.model_dump(),
             "benchmarks": benchmarks.counts(),
-            "benchmarks_hash": benchmarks.content_hash(),
+            "benchmarks_hash": benchmarks.content,
             "embedding_model": content,
         },
         inputs=(after,),

@@ -5,9 +5,10 @@ import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from beam_sdg.sources.formats import FORMATS, Format
+from beam_sdg.sources.formats import Format
 from beam_sdg.sources.read import dataset_problems, file_problems
 from beam_sdg.sources.source import Source
+from transforms.codec import canonical_json
 from transforms.decontamination.records import BenchmarkRow
 from transforms.errors import InputError, UsageError
 from transforms.records import Problem, Reject
@@ -39,24 +40,28 @@ ALL_PUBLISHED = "published"
 class BenchmarkSources:
     """The files and datasets of some benchmarks, each source under its benchmark's name.
 
-    Every worker must be able to read them; it does so once in each process.
+    Every worker must be able to read them; it does so once in each process. `content` is what
+    decides their rows.
     """
 
     sources: tuple[Source, ...]
+    content: str = ""
 
     @classmethod
     def parse(cls, written: Sequence[str]) -> "BenchmarkSources":
         """The benchmarks that NAME, NAME=FILE or FILE mean, found and their columns looked at.
 
         NAME is one of `PUBLISHED`, `published` for all of these, `sample` for the bundled one, or
-        before a file any name. Asks the hub for the commits of its datasets.
+        before a file any name. The column of its text is found by its name. Asks the hub for the
+        commits of its datasets.
 
         Raises:
             UsageError: a name without a file is no known one; or a dataset of the hub needs the
                 extra `datasets`.
             InputError: a file, a dataset or a column is missing.
         """
-        return cls(tuple(source.resolve() for text in written for source in _sources(text)))
+        sources = tuple(source.resolve() for text in written for source in _sources(text))
+        return cls(sources, digest(canonical_json([source.settings() for source in sources])))
 
     def rows(self) -> tuple[BenchmarkRow, ...]:
         """All rows, each benchmark's in its order; read once in each process.
@@ -64,15 +69,7 @@ class BenchmarkSources:
         Raises:
             InputError: a source cannot be read, or a row in it has no text.
         """
-        return _read(self.sources)
-
-    def content_hash(self) -> str:
-        """What decides the matches.
-
-        Raises:
-            InputError: as `rows`.
-        """
-        return digest(*(part for row in self.rows() for part in dataclasses.astuple(row)))
+        return _read(self)
 
     def counts(self) -> dict[str, int]:
         """How many rows each benchmark has.
@@ -95,8 +92,7 @@ def _sources(written: str) -> Iterator[Source]:
     elif written == "sample":
         yield Source(name="sample", pattern=str(SAMPLE), format=Format(id="id"))
     elif named and name.replace("-", "_").isidentifier():
-        columns = FORMATS[name] if name in FORMATS else Format()
-        yield Source(name=name, pattern=pattern, format=columns)
+        yield Source(name=name, pattern=pattern, format=Format())
     elif written.isidentifier():
         known = ", ".join((*PUBLISHED, ALL_PUBLISHED, "sample"))
         raise UsageError(f"--benchmarks {written}: no such benchmark; write NAME=FILE, or {known}")
@@ -105,10 +101,10 @@ def _sources(written: str) -> Iterator[Source]:
 
 
 @functools.lru_cache(maxsize=4)
-def _read(sources: tuple[Source, ...]) -> tuple[BenchmarkRow, ...]:
+def _read(benchmarks: BenchmarkSources) -> tuple[BenchmarkRow, ...]:
     numbers: dict[str, int] = {}
     found = []
-    for source in sources:
+    for source in benchmarks.sources:
         for item in _items(source):
             number = numbers[source.name] = numbers.get(source.name, 0) + 1
             if isinstance(item, Reject):
@@ -122,16 +118,9 @@ def _read(sources: tuple[Source, ...]) -> tuple[BenchmarkRow, ...]:
 
 
 def _items(source: Source) -> Iterator[Problem | Reject]:
-    """Each row of a source; what it has beside a text does not matter."""
-    plain = source.model_copy(
-        update={
-            "format": source.format.model_copy(
-                update={"answer": None, "picture": None, "placeholder": None, "needed": ()}
-            )
-        }
-    )
+    """Each row of a source."""
     if source.dataset is not None:
-        yield from dataset_problems(plain, source.dataset, "", False, None, 0)
+        yield from dataset_problems(source, source.dataset, "", False, None, 0)
         return
-    for file in plain.files():
-        yield from file_problems(plain, file.path, "")
+    for file in source.files():
+        yield from file_problems(source, file.path, "")
