@@ -52,7 +52,8 @@ class BenchmarkSources:
         """The benchmarks that NAME, NAME=FILE or FILE mean, found and their columns looked at.
 
         NAME is one of `PUBLISHED`, `published` for all of these, `sample` for the bundled one, or
-        before a file any name. The column of its text is found by its name. Asks the hub for the commits of its datasets.
+        before a file any name. The column of its text is found by its name. Asks the hub for the
+        commits of its datasets.
 
         Raises:
             UsageError: a name without a file is no known one; or a dataset of the hub needs the

@@ -101,7 +101,7 @@ def plan_of(
 
 
 def test_gsm8k_comes_out_as_planned(data, tmp_path):
-    """Labelled, then without: every verdict, vote and reject; the report tells of each benchmark."""
+    """Labelled, then without: every verdict, vote and reject, and what is told of benchmarks."""
     problems, benchmarks, flags = inputs(data, tmp_path)
     output = tmp_path / "out"
     assert main(["decontaminate", f"--output={output}", *flags, *RUN]) == 0
@@ -182,7 +182,7 @@ def test_neighbours_are_found_by_meaning(embedding_model, tmp_path, capsys):
 
 
 def test_the_bundled_problems_need_nothing(tmp_path):
-    """No flag: one is in the bundled benchmark, one with other numbers, and of one none can tell."""
+    """No flag: one is in the bundled benchmark, one renumbered, and of one nobody can tell."""
     output = tmp_path / "out"
     assert main(["decontaminate", f"--output={output}"]) == 0
     rows = planned.dataset_rows(output)
@@ -214,7 +214,7 @@ def test_a_benchmark_that_cannot_be_read_is_an_error(written, error, says, tmp_p
 
 
 def test_problems_without_benchmarks_are_not_called_clean(tmp_path, capsys):
-    """Whoever brings problems says what they are compared with; a broken benchmark costs nothing."""
+    """Who brings problems says what they are compared with; a broken benchmark costs nothing."""
     problems = written(tmp_path / "in.jsonl", ["How many?"])
     arguments = ["decontaminate", f"--output={tmp_path / 'out'}", f"--problems={problems}"]
     assert main(arguments) == 2
