@@ -1,31 +1,19 @@
 """`beam-sdg store`: what an answer store holds, by stage and model, and what is wrong with it."""
 
 import dataclasses
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import rich.console
 
 from beam_sdg.publish import read_manifest
 from beam_sdg.report.shown import counted, line
-from beam_sdg.report.tables import STORE_FAULTS, Row, Table
+from beam_sdg.report.tables import Row, Table
 from beam_sdg.report.terminal import drawn
-from transforms.engines.store import AnswerStore, Faults, stores_in
+from transforms.engines.store import FAULTS, AnswerStore, Faults, is_store, stores_in
 from transforms.errors import UsageError
-from transforms.files import files_below, is_remote, joined
-
-_SEGMENT = re.compile(r"[^/]+/\d\d/[^/]+\.jsonl")
-_MEANING = {
-    "torn": "a killed process left it, or it is being written now; no answer",
-    "damaged": "not what was written; no answer",
-    "foreign": "not named like a segment, or in no place of one; left alone",
-    "unreadable": "a run that needs it stops; move it away, and what it holds is asked for again",
-    "twice": "written by several processes, or copied; harmless",
-    "disputed": "the one with the smaller hash is taken, at every reading",
-}
+from transforms.files import joined
 
 
 @dataclasses.dataclass
@@ -82,17 +70,11 @@ def store_of(folder: str) -> str:
     manifest = read_manifest(folder)
     named = [joined(folder, manifest.store)] if manifest else []
     for place in (*named, f"{folder}/.work/store", f"{folder}/store", folder):
-        if _is_store(place):
+        if is_store(place):
             return place
     raise UsageError(
         f"{folder} holds no answers; name an output folder, a work folder or a store in one"
     )
-
-
-def _is_store(folder: str) -> bool:
-    if is_remote(folder):
-        return any(_SEGMENT.fullmatch(file.name) for file in files_below(folder))
-    return any(Path(folder).glob("*/[0-9][0-9]/*.jsonl"))
 
 
 def holdings(store: str) -> Holdings:
@@ -128,10 +110,10 @@ def print_holdings(console: rich.console.Console, held: Holdings) -> None:
     faults = held.faults
     if not faults.counts:
         console.print("Nothing is wrong with it.")
-    for kind, (one, several) in STORE_FAULTS.items():
+    for kind, fault in FAULTS.items():
         if number := faults.counts[kind]:
-            name = one if number == 1 else several
-            said = [f"{counted(number)} {name}: {_MEANING[kind]}"]
+            name = fault.one if number == 1 else fault.several
+            said = [f"{counted(number)} {name}: {fault.meaning}"]
             said += [f"  {line(where)}" for where in faults.examples[kind]]
             if number > len(faults.examples[kind]):
                 said.append(f"  … and {counted(number - len(faults.examples[kind]))} more")

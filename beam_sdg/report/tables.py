@@ -8,21 +8,13 @@ from beam_sdg.report.asked import AskFigures
 from beam_sdg.report.figures import Figures
 from beam_sdg.report.shown import counted, dollars, line, measured, share
 from beam_sdg.report.spread import Spread
-from beam_sdg.runs import StageManifest
+from beam_sdg.stages import StageManifest
+from transforms.engines.store import FAULTS
 
 _ENGINES_NOTE = (
     "Of vLLM that was run here, whoever asked it meanwhile: prompt tokens found in its prefix "
     "cache; requests that it ran on average, how many it has room for, and the one by the other."
 )
-
-STORE_FAULTS = {
-    "torn": ("torn line", "torn lines"),
-    "damaged": ("damaged line", "damaged lines"),
-    "foreign": ("foreign file", "foreign files"),
-    "unreadable": ("unreadable segment", "unreadable segments"),
-    "twice": ("answer that is there twice", "answers that are there twice"),
-    "disputed": ("question with different answers", "questions with different answers"),
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,8 +140,8 @@ def hints(figures: Figures) -> list[str]:
 def faults_of_store(counts: Mapping[str, int], folder: str) -> list[str]:
     """What is wrong with the answer store, in a line, if anything is."""
     found = [
-        f"{counted(counts[kind])} {name if counts[kind] == 1 else several}"
-        for kind, (name, several) in STORE_FAULTS.items()
+        f"{counted(counts[kind])} {fault.one if counts[kind] == 1 else fault.several}"
+        for kind, fault in FAULTS.items()
         if counts.get(kind)
     ]
     if not found:

@@ -147,7 +147,12 @@ class _Objects:
 
 def is_segment(file: File) -> bool:
     """Whether we may have written it, by its name."""
-    return file.is_regular and _NAME.fullmatch(file.name.rpartition("/")[2]) is not None
+    return file.is_regular and is_named(file.name)
+
+
+def is_named(path: str) -> bool:
+    """Whether a file is named like a segment."""
+    return _NAME.fullmatch(path.rpartition("/")[2]) is not None
 
 
 def segments_in(folder: str) -> list[File]:

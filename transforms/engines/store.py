@@ -28,7 +28,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pydantic
 
@@ -36,6 +36,7 @@ from sandbox import Execution
 from transforms.engines.engine import Attempted, Failure, Reply, ToolCall
 from transforms.engines.segments import (
     Fetched,
+    is_named,
     is_segment,
     lines_of,
     read_segments,
@@ -45,7 +46,7 @@ from transforms.engines.segments import (
 )
 from transforms.engines.usage import EngineUsage
 from transforms.errors import RunError
-from transforms.files import File, files_below
+from transforms.files import File, files_below, is_remote
 from transforms.records import TokenLogprob, lineage
 from transforms.seeding import digest
 
@@ -76,25 +77,53 @@ def shard_of(record_id: str) -> int:
     return int(record_id[:4], 16) % SHARDS
 
 
+class FaultKind(NamedTuple):
+    """What one fault of a kind is called, and several of them, and what becomes of it."""
+
+    one: str
+    several: str
+    meaning: str
+
+
+FAULTS = {
+    "torn": FaultKind(
+        "torn line",
+        "torn lines",
+        "a killed process left it, or it is being written now; no answer",
+    ),
+    "damaged": FaultKind("damaged line", "damaged lines", "not what was written; no answer"),
+    "foreign": FaultKind(
+        "foreign file",
+        "foreign files",
+        "not named like a segment, or in no place of one; left alone",
+    ),
+    "unreadable": FaultKind(
+        "unreadable segment",
+        "unreadable segments",
+        "a run that needs it stops; move it away, and what it holds is asked for again",
+    ),
+    "twice": FaultKind(
+        "answer that is there twice",
+        "answers that are there twice",
+        "written by several processes, or copied; harmless",
+    ),
+    "disputed": FaultKind(
+        "question with different answers",
+        "questions with different answers",
+        "the one with the smaller hash is taken, at every reading",
+    ),
+}
+
+
 class Faults:
-    """What is wrong with a store, by kind, and where the first few of each are.
-
-    torn: lines at the end of a segment without their end, as a killed process leaves them.
-    damaged: lines that are not what was written.
-    foreign: files that are not named like segments, or in no place of theirs.
-    unreadable: segments that cannot be read.
-    twice: answers to a key that has the same answer already.
-    disputed: keys that have different answers.
-    """
-
-    KINDS = ("torn", "damaged", "foreign", "unreadable", "twice", "disputed")
+    """What is wrong with a store, by its kind in `FAULTS`, and where the first few of each are."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.examples: dict[str, list[str]] = {}
 
     def add(self, kind: str, where: str) -> None:
-        """Count one, and remember where it is."""
+        """Count one of a kind in `FAULTS`, and remember where it is."""
         self.counts[kind] += 1
         if self.counts[kind] <= _EXAMPLES:
             self.examples.setdefault(kind, []).append(where)
@@ -223,6 +252,23 @@ def stores_in(root: str, faults: Faults) -> list[AnswerStore]:
             faults.add("foreign", file.path)
     asks = {file.name.split("/")[0] for file in files if "/" in file.name}
     return [AnswerStore(root, ask) for ask in sorted(asks)]
+
+
+def is_store(folder: str) -> bool:
+    """Whether a folder is a store: whether an ask in it has a segment of answers.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    if is_remote(folder):
+        names = [file.name for file in files_below(folder)]
+    else:
+        names = [str(path.relative_to(folder)) for path in Path(folder).glob("*/*/*")]
+    parts = (name.split("/") for name in names)
+    return any(
+        len(part) == 3 and part[1] != ENGINES and _PLACE.fullmatch(part[1]) and is_named(part[2])
+        for part in parts
+    )
 
 
 def _read(
