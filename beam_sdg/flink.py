@@ -136,9 +136,10 @@ def _require_cluster(flink: FlinkRunnerOptions, environment_type: str | None) ->
         with _direct.open(f"{master}/config", timeout=_ANSWERS_WITHIN_S) as response:
             version = str(json.load(response)["flink-version"])
     except (OSError, ValueError, LookupError) as error:
+        why = getattr(error, "reason", error)
         raise UsageError(
-            f"--flink_master {master}: no Flink answers there ({_reason(error)}); name the host and "
-            "port of its web interface, or [local] for a Flink in this run"
+            f"--flink_master {master}: no Flink answers there ({why}); name the host and port of "
+            "its web interface, or [local] for a Flink in this run"
         ) from error
     if not version.startswith(f"{flink.flink_version}."):
         raise UsageError(
@@ -146,10 +147,6 @@ def _require_cluster(flink: FlinkRunnerOptions, environment_type: str | None) ->
             f"{flink.flink_version}; pass --flink_version={version.rpartition('.')[0]}, which "
             "scripts/flink fetches"
         )
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "reason", error))
 
 
 def _jar(flink: FlinkRunnerOptions, cache: str) -> str:

@@ -107,7 +107,7 @@ class Cluster:
             "restart-strategy.fixed-delay.attempts": 3,
             "restart-strategy.fixed-delay.delay": "1 s",
             "heartbeat.interval": 1000,
-            "heartbeat.timeout": 10000,
+            "heartbeat.timeout": 30000,
             "io.tmp.dirs": str(folder),
         }
         lines = [f"{name}: {value}\n" for name, value in settings.items()]

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -227,8 +228,9 @@ def test_refusals_are_counted_from_window_to_window(tmp_path):
         handler.run_inference([problem(n) for n in range(10, 20)], client)
 
 
-def test_a_window_that_was_given_to_another_worker_asks_nothing_more(tmp_path):
+def test_a_window_that_was_given_to_another_worker_asks_nothing_more(tmp_path, caplog):
     """The second ends the first, takes its answers from the store and asks for the rest, once."""
+    caplog.set_level(logging.INFO)
     engine = Rehearsal(latency_s=0.2, in_flight=4)
     ask = Ask(
         "evals", PROMPT, variables, Structured(NewProblemEvals), engine,
@@ -252,6 +254,7 @@ def test_a_window_that_was_given_to_another_worker_asks_nothing_more(tmp_path):
     steps = list(handler.run_inference(records, handler.load_model()))
     thread.join()
     assert len(lost) == 1
+    assert caplog.messages.count("evals: a window of 24 records, 24 requests") == 2
     assert not any(isinstance(step.item, Reject) for [step] in steps)
     assert attempts(tmp_path) == len(records)
 
