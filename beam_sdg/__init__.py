@@ -6,7 +6,7 @@ The command line is `beam-sdg`; this is what a pipeline of one's own is built fr
 from transforms.ask import Ask, AskInTurn  # first: it imports Beam without its warning
 
 from beam_sdg.recipes.recipe import Context, Recipe, RecipeConfig  # isort: skip
-from beam_sdg.runs import Stage  # isort: skip
+from beam_sdg.stages import Stage  # isort: skip
 from beam_sdg.sources import Source  # isort: skip
 from beam_sdg.sources.threads import ThreadsConfig, read_threads  # isort: skip
 from beam_sdg.version import __version__  # isort: skip

@@ -29,8 +29,9 @@ from beam_sdg.publish import (
 )
 from beam_sdg.recipes.recipe import Context, is_named, stages_of
 from beam_sdg.report import Figures, gather, print_report, write_report
-from beam_sdg.runs import Run, Stage, StageManifest, code_hash
+from beam_sdg.runs import Run, code_hash
 from beam_sdg.serving import served
+from beam_sdg.stages import Stage, StageManifest
 from beam_sdg.stopping import check_limits, stoppable, stops_for
 from transforms.engines.endpoint import Endpoint
 from transforms.engines.rehearsal import Rehearsal

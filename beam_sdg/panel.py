@@ -11,7 +11,8 @@ import rich.live
 import rich.table
 
 from beam_sdg.models import ModelSettings
-from beam_sdg.runs import Stage, StageManifest, Watcher
+from beam_sdg.runs import Watcher
+from beam_sdg.stages import Stage, StageManifest
 from transforms.engines.progress import Progress, forget_progress, progress_of
 
 LINE_EVERY_S = 10.0

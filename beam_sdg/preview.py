@@ -20,8 +20,8 @@ from beam_sdg.options import Invocation
 from beam_sdg.panel import cost
 from beam_sdg.publish import write_manifest
 from beam_sdg.python_flags import SandboxConfig
-from beam_sdg.runs import Stage, StageManifest
 from beam_sdg.shards import column_values
+from beam_sdg.stages import Stage, StageManifest
 from beam_sdg.stopping import StopSettings
 from beam_sdg.trace import SHOWN_CHARACTERS, print_way, samples_of, way_of
 from transforms.engines.store import AnswerStore

@@ -21,9 +21,10 @@ from apache_beam.io.filesystems import FileSystems
 from beam_sdg.claims import ALONE, Attempt
 from beam_sdg.columns import Column
 from beam_sdg.formats import SPLIT, FileFormat, sha256, write_file
-from beam_sdg.runs import Run, StageManifest
+from beam_sdg.runs import Run
 from beam_sdg.serving import Served
 from beam_sdg.shards import column_values, shard_path, write_whole
+from beam_sdg.stages import StageManifest
 from beam_sdg.version import __version__
 from transforms.codec import arrow_schema
 from transforms.engines.completions import Api

@@ -45,8 +45,7 @@ from beam_sdg.shards import (
     write_empty,
     write_whole,
 )
-from beam_sdg.stages import Stage as Stage
-from beam_sdg.stages import StageManifest as StageManifest
+from beam_sdg.stages import Stage, StageManifest
 from beam_sdg.version import __version__
 from transforms.ask import AskInTurn
 from transforms.codec import canonical_json

@@ -14,8 +14,8 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from beam_sdg.publish import RunManifest
-from beam_sdg.runs import StageManifest
 from beam_sdg.shards import column_values, shard_of, shard_path
+from beam_sdg.stages import StageManifest
 from transforms.codec import canonical_json
 from transforms.engines.store import AnswerStore
 from transforms.errors import InputError

@@ -32,7 +32,8 @@ from beam_sdg.options import RunSettings
 from beam_sdg.publish import publish
 from beam_sdg.recipes.problems import SourcesConfig
 from beam_sdg.recipes.sft import same
-from beam_sdg.runs import Run, Stage
+from beam_sdg.runs import Run
+from beam_sdg.stages import Stage
 from transforms.export import ExportRows
 from transforms.outcome import SourceOutcome
 from transforms.records import Reject, SftExample, Trace

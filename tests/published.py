@@ -19,7 +19,8 @@ from beam_sdg.formats import FileFormat
 from beam_sdg.publish import CARD, RunManifest, data_schema, publish, write_manifest
 from beam_sdg.report import gather
 from beam_sdg.report.card import card
-from beam_sdg.runs import Run, Stage
+from beam_sdg.runs import Run
+from beam_sdg.stages import Stage
 from transforms.codec import to_row
 from transforms.outcome import SourceOutcome
 from transforms.records import Reject

@@ -11,7 +11,7 @@ import pydantic
 from beam_sdg.recipes.problems import AnsweredProblemsConfig
 from beam_sdg.recipes.recipe import Context
 from beam_sdg.recipes.sft import SftConfig
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms import judging
 from transforms.pass_rates import FilterByPassRate
 from transforms.records import AnswerPair, AnswerVote, JudgedSolution, Judgement

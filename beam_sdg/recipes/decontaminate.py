@@ -14,7 +14,7 @@ from beam_sdg.recipes.near_duplicates import NearDuplicatesConfig, near_duplicat
 from beam_sdg.recipes.problems import AnsweredProblemsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import same
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms.decontamination.labels import evidence, is_contaminated
 from transforms.decontamination.records import ContaminationLabel
 from transforms.records import Call, Origin, Problem

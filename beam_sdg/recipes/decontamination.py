@@ -15,10 +15,10 @@ from typing import get_args
 import pydantic
 
 from beam_sdg.recipes.recipe import Context
-from beam_sdg.runs import Stage
 from beam_sdg.shards import read_shard
 from beam_sdg.sources.benchmarks import ALL_PUBLISHED, PUBLISHED, BenchmarkSources
 from beam_sdg.sources.files import local_hash
+from beam_sdg.stages import Stage
 from beam_sdg.template_flags import pinned
 from transforms.decontamination import checking
 from transforms.decontamination.embedding import PUBLISHED_MODEL, EmbeddingModel

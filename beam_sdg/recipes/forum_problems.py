@@ -18,8 +18,8 @@ from beam_sdg.recipes.decontamination import DecontaminationConfig, decontaminat
 from beam_sdg.recipes.near_duplicates import NearDuplicatesConfig, near_duplicates
 from beam_sdg.recipes.problems import SAMPLES, AnsweredProblemsConfig
 from beam_sdg.recipes.recipe import Context, RecipeConfig
-from beam_sdg.runs import Stage, StageManifest
 from beam_sdg.sources.threads import ThreadsConfig, read_threads
+from beam_sdg.stages import Stage, StageManifest
 from transforms.errors import RowsLost
 from transforms.forum_problems import answering, classification, conversion, extraction
 from transforms.forum_problems.answering import JoinThreads

@@ -12,7 +12,7 @@ import pydantic
 
 from beam_sdg.python_flags import PythonConfig
 from beam_sdg.recipes.recipe import Context
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms.records import Fragment, FragmentVote, InsightfulSolution, Solution
 from transforms.tir import insight
 from transforms.tir.filters import FilterTir, TirFilters

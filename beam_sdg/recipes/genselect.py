@@ -16,7 +16,7 @@ import pydantic
 from beam_sdg.recipes.problems import JudgedRowsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import SftConfig, TracesTo, training_data, verify_draw
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from beam_sdg.template_flags import pinned
 from transforms.genselect import comparison, summaries
 from transforms.genselect.candidates import PUBLISHED_CHARACTERS, CandidatesOfRows

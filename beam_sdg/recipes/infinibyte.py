@@ -15,8 +15,8 @@ from typing import Any
 import pydantic
 
 from beam_sdg.recipes.recipe import Context, Recipe, RecipeConfig
-from beam_sdg.runs import Stage, StageManifest
 from beam_sdg.sources import Source
+from beam_sdg.stages import Stage, StageManifest
 from transforms.cross_breed import (
     COMBINATION_TYPES,
     SeedPairs,

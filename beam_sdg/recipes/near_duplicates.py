@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pydantic
 
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms.near_duplicates import RejectNearDuplicates, Signatures
 
 NAME = "near_duplicates"

@@ -21,7 +21,7 @@ from beam_sdg.recipes.forum_problems import FromThreadsConfig, problems
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import TracesTo, training_data
 from beam_sdg.recipes.solving import solutions, traces_to
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms.repairing import REPAIR
 from transforms.tir.formats import GPT_OSS
 

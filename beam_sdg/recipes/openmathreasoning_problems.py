@@ -12,7 +12,7 @@ import pydantic
 
 from beam_sdg.recipes.forum_problems import MODEL, ForumProblemsConfig, problem_stages
 from beam_sdg.recipes.recipe import Context, Recipe
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms.forum_problems.merging import example_of
 from transforms.forum_problems.records import ForumProblemExample
 

@@ -21,7 +21,7 @@ from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import training_data
 from beam_sdg.recipes.solving import solutions, traces_to
 from beam_sdg.recipes.summaries import new_summaries
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms.judging import KeepCorrect
 from transforms.records import Solution
 from transforms.repairing import FILL

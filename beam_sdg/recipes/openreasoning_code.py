@@ -17,9 +17,9 @@ import pydantic
 from beam_sdg.python_flags import SandboxConfig
 from beam_sdg.recipes.problems import ProblemsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
-from beam_sdg.runs import Stage
 from beam_sdg.sources import Source
 from beam_sdg.sources.library import ReadLibrary, Shelf
+from beam_sdg.stages import Stage
 from beam_sdg.template_flags import pinned
 from transforms.coding import cpp, solve
 from transforms.coding.blocks import CPP, PYTHON

@@ -14,7 +14,7 @@ from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import training_data
 from beam_sdg.recipes.solving import solutions, traces_to
 from beam_sdg.recipes.summaries import new_summaries
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms.repairing import REPAIR
 from transforms.sft.options import SftFilters
 from transforms.summaries import SummarySettings

@@ -18,7 +18,7 @@ from beam_sdg.recipes.answers import VotesConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.science_questions import QuestionsConfig, questions_by_topic
 from beam_sdg.recipes.sft import TracesTo, training_data
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms.reading import Text
 from transforms.records import JudgedSolution, Judgement, Problem, Solution
 from transforms.repairing import FILL

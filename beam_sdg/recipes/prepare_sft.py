@@ -11,7 +11,7 @@ from beam_sdg.recipes.problems import JudgedRowsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import SftConfig, TracesTo, same, training_data
 from beam_sdg.recipes.solving import PROMPT
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms.records import Trace
 from transforms.sft.render import variables_of
 from transforms.sft.traces import TracesOfRows

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import pydantic
 
 from beam_sdg.recipes.recipe import Context, RecipeConfig
-from beam_sdg.runs import Stage
 from beam_sdg.sources import Source
+from beam_sdg.stages import Stage
 from transforms.sft.traces import GENERATION
 
 _BYTES = {".gz": 10, ".bz2": 10, ".xz": 10, ".zst": 10, ".parquet": 10}  # of text, at most

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, TypeVar
 import pydantic
 
 from beam_sdg.models import ModelSettings
-from beam_sdg.runs import Stage, StageManifest
 from beam_sdg.sources import ReadProblems, Source
+from beam_sdg.stages import Stage, StageManifest
 from transforms.ask import Ask
 from transforms.engines.conversations import Check, Variables
 from transforms.engines.engine import Engine, Sampling

@@ -13,8 +13,8 @@ import pydantic
 
 from beam_sdg.recipes.problems import SAMPLES
 from beam_sdg.recipes.recipe import Context, RecipeConfig
-from beam_sdg.runs import Stage, StageManifest
 from beam_sdg.sources import Source
+from beam_sdg.stages import Stage, StageManifest
 from transforms.engines.conversations import Check, Variables
 from transforms.errors import RowsLost
 from transforms.reading import Structured

@@ -13,7 +13,7 @@ import pydantic
 import prompts
 from beam_sdg.models import typed
 from beam_sdg.recipes.recipe import Context
-from beam_sdg.runs import Stage, StageManifest
+from beam_sdg.stages import Stage, StageManifest
 from beam_sdg.template_flags import TemplateConfig, pinned
 from transforms.chat_template import ChatTemplate
 from transforms.errors import RowsLost

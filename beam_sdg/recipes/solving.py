@@ -6,7 +6,7 @@ from typing import Any
 from beam_sdg.python_flags import PythonConfig
 from beam_sdg.recipes.recipe import Context
 from beam_sdg.recipes.sft import TracesTo
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms.engines.conversations import Variables
 from transforms.reading import Text
 from transforms.records import Problem, Solution

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Iterator
 
 from beam_sdg.recipes.recipe import Context
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms import summaries
 from transforms.reading import Conclusion
 from transforms.records import JudgedSolution, Summary

@@ -15,7 +15,7 @@ import pydantic
 from beam_sdg.recipes.fragments import CodeConfig, with_useful_code
 from beam_sdg.recipes.problems import ProblemsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms.engines.completions import TOOL_CALLS
 from transforms.records import (
     Call,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from beam_sdg.report.shown import counted, line, measured
 from beam_sdg.report.spread import Histogram
-from beam_sdg.runs import StageManifest
+from beam_sdg.stages import StageManifest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,13 +13,13 @@ import apache_beam as beam
 import pydantic
 
 from beam_sdg.recipes.recipe import Context
-from beam_sdg.runs import Stage, StageManifest
 from beam_sdg.sources.dumps import STACKEXCHANGE, DumpFile, DumpSource, ReadDumps
 from beam_sdg.sources.files import matching
 from beam_sdg.sources.hub import SCHEME, Dataset
 from beam_sdg.sources.problems import Place
 from beam_sdg.sources.rows import rows_of
 from beam_sdg.sources.thread_rows import THREAD_FORMATS, ThreadSource, thread_of
+from beam_sdg.stages import Stage, StageManifest
 from beam_sdg.template_flags import pinned
 from transforms.errors import RowsLost, UsageError
 from transforms.forums.identify import IdentifyThreads

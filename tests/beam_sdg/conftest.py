@@ -18,8 +18,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_sdg.columns import columns_of
 from beam_sdg.formats import sha256, write_file
 from beam_sdg.publish import DataFile, RunManifest, write_manifest
-from beam_sdg.runs import StageManifest
 from beam_sdg.sources import ReadProblems, Source
+from beam_sdg.stages import StageManifest
 from transforms.codec import arrow_schema, from_row, to_json, to_row
 from transforms.records import Problem, Reject
 

@@ -190,7 +190,7 @@ def stage_files(output: Path) -> dict[str, bytes]:
 def test_equal_seeds_give_equal_instances_on_several_workers(
     data, tmp_path, beam_sdg_command, job_service
 ):
-    """In any order of the rows, in this process, in two and on a portable runner: the same bytes."""
+    """In any order of rows, in this process, in two and on a portable runner: the same bytes."""
     rows = judged_rows(data, 60)
     orders = [rows, rows[::-1], random.Random(3).sample(rows, len(rows))]
     runners = [

@@ -17,7 +17,7 @@ import pytest
 from beam_sdg.models import ModelSettings
 from beam_sdg.panel import Row, _Phase, cost, duration
 from beam_sdg.recipes.recipe import Context
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms.engines.engine import Attempted, Failure, Reply
 from transforms.engines.progress import Progress, forget_progress, progress_of, under_way
 from transforms.reading import Text

@@ -5,7 +5,7 @@ import dataclasses
 import apache_beam as beam
 
 from beam_sdg.preview import rows_to_come
-from beam_sdg.runs import Stage
+from beam_sdg.stages import Stage
 from transforms.records import Problem
 
 

@@ -17,8 +17,9 @@ from beam_sdg.columns import columns_of
 from beam_sdg.formats import FORMATS, read_rows
 from beam_sdg.publish import RunManifest, publication, publish, read_manifest, write_manifest
 from beam_sdg.report import gather
-from beam_sdg.runs import Run, Stage, StageManifest
+from beam_sdg.runs import Run
 from beam_sdg.shards import write_whole
+from beam_sdg.stages import Stage, StageManifest
 from transforms.codec import arrow_schema, to_row
 from transforms.errors import RunError
 from transforms.outcome import SourceOutcome

@@ -13,8 +13,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_sdg.claims import SharedClaims
 from beam_sdg.models import ModelSettings
 from beam_sdg.recipes.recipe import Context
-from beam_sdg.runs import Run, Stage, chains
+from beam_sdg.runs import Run, chains
 from beam_sdg.shards import read_shard
+from beam_sdg.stages import Stage
 from transforms.ask import Ask
 from transforms.engines.rehearsal import Rehearsal
 from transforms.engines.store import AnswerStore

@@ -15,8 +15,9 @@ from beam_sdg.models import ModelSettings
 from beam_sdg.options import parse_flags
 from beam_sdg.recipes.recipe import Context, Recipe, RecipeConfig
 from beam_sdg.recipes.summaries import MERGED, new_summaries
-from beam_sdg.runs import Run, Stage
+from beam_sdg.runs import Run
 from beam_sdg.shards import read_shard
+from beam_sdg.stages import Stage
 from tests.fenced import call, used
 from transforms.engines.rehearsal import FAILING, MALFORMED, Rehearsal
 from transforms.engines.store import AnswerStore

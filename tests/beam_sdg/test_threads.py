@@ -11,11 +11,12 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_sdg.recipes.recipe import Context, RecipeConfig
-from beam_sdg.runs import Run, StageManifest
+from beam_sdg.runs import Run
 from beam_sdg.shards import read_shard
 from beam_sdg.sources import dumps
 from beam_sdg.sources.thread_rows import ThreadSource
 from beam_sdg.sources.threads import ThreadsConfig, parsed, read_rows, read_threads
+from beam_sdg.stages import StageManifest
 from transforms.errors import InputError, UsageError
 from transforms.forums.posts import Budget
 from transforms.records import Reject, Thread
