@@ -42,7 +42,9 @@ MODES = {
 }
 
 
-class NemotronMathV2Config(FromThreadsConfig, RepairConfig, PythonConfig):
+class NemotronMathV2Config(  # type: ignore[misc]  # pydantic's plugin compares what it has added
+    FromThreadsConfig, RepairConfig, PythonConfig
+):
     """The settings of Nemotron-Math-v2; the defaults are the published ones."""
 
     efforts: tuple[str, ...] = pydantic.Field(
