@@ -29,7 +29,11 @@ from transforms.summaries import SummarySettings
 
 TEMPERATURE, TOP_P = 0.7, 0.95  # published
 _JUDGE = "--set=judge.model=Qwen/Qwen2.5-32B-Instruct"
-_SUMMARIES = ("--new_summaries=4", "--set=generate_new_summaries.model=Qwen/Qwen2.5-32B-Instruct")
+_SUMMARIES = (
+    "--new_summaries=4",
+    "--set=generate_new_summaries.model=Qwen/Qwen2.5-32B-Instruct",
+    "--set=generate_new_summaries.max_tokens=2048",
+)
 _FULL = (
     "--problems=omr_cot,omr_additional",
     "--max_tokens=16384",
