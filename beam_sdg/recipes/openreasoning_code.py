@@ -35,6 +35,15 @@ from transforms.records import Call, Origin, Problem, Solution
 from transforms.sft.lengths import Lengths
 
 TEMPERATURE = 0.6  # published
+_FULL = (
+    "--problems=ocr2",
+    "--model=deepseek-ai/DeepSeek-R1-0528",
+    "--question_tokenizer=deepseek-ai/DeepSeek-R1-0528",
+    "--samples=32",
+    "--max_tokens=28768",
+    "--top_p=0.95",
+    "--num_records=1000000",
+)
 MODES = {
     "demo": (
         "--endpoint=nvidia",
@@ -43,22 +52,14 @@ MODES = {
         "--max_tokens=8192",
         "--num_records=10",
     ),
-    "full": (
-        "--problems=ocr2",
-        "--model=deepseek-ai/DeepSeek-R1-0528",
-        "--question_tokenizer=deepseek-ai/DeepSeek-R1-0528",
-        "--samples=32",
-        "--max_tokens=28768",
-        "--top_p=0.95",
-        "--num_records=1000000",
-    ),
+    "full": _FULL,
+    "full-executed": (*_FULL, "--execute", "--sandbox_sessions_per_container=16"),
+    "full-cpp": (*_FULL, "--language=cpp"),
 }
-MODES["full-executed"] = (*MODES["full"], "--execute", "--sandbox_sessions_per_container=16")
-MODES["full-cpp"] = (*MODES["full"], "--language=cpp")
 
 
 class OpenReasoningCodeConfig(ProblemsConfig, SandboxConfig):
-    """The settings of OpenReasoning's code data; the defaults are the published ones."""
+    """The settings of OpenReasoning's code data; the mode `full` has the published ones."""
 
     samples: int = pydantic.Field(4, ge=1, description="solutions of each problem")
     language: Literal["python", "cpp"] = pydantic.Field(
@@ -103,6 +104,10 @@ class OpenReasoningCodeConfig(ProblemsConfig, SandboxConfig):
 
     def expected_rows(self) -> int:
         return self.num_records * self.samples
+
+    def without_walls(self) -> "OpenReasoningCodeConfig":
+        """Nothing is executed: some rehearsed programs loop, and what others print is known."""
+        return self.model_copy(update={"execute": False, "only_tested": False})
 
     def lengths(self) -> Lengths:
         """What questions are measured by."""

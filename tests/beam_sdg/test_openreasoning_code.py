@@ -240,6 +240,9 @@ def test_without_an_engine_nothing_is_spent(beam_sdg_command, tmp_path):
     assert done.returncode == 4
     assert "no sandbox can run Python" in done.stderr
     assert not list(output.glob(".work/s*/*"))
+    dry = beam_sdg_command(RECIPE, f"--output={output}", engine, "--execute", "--dry_run")
+    assert dry.returncode == 0, dry.stderr
+    assert "execute_solutions" in dry.stdout and "isolates nothing" not in dry.stderr
 
 
 def test_the_published_settings_are_a_mode():

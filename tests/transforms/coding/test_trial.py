@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from sandbox import DockerSandbox
+from tests import planned
 from tests.transforms.coding import mutants
 from transforms.coding.execute import Executing, executed
 from transforms.coding.questions import code_problem
@@ -21,7 +22,7 @@ from transforms.seeding import stream
 
 DENSE = DockerSandbox(sessions_per_container=32, max_sessions=64, warm=0)
 EACH = DockerSandbox(max_sessions=4, warm=0)
-BARE_S = 4
+BARE_S = 2
 
 
 def humaneval(data) -> list[tuple[CodeProblem, str]]:
@@ -70,18 +71,24 @@ def passes_bare(problem: CodeProblem, code: str) -> bool:
 
 
 def test_humaneval_has_no_false_verdict(docker, data):
-    """164 canonical solutions pass; a mutant of each fails here if it fails without a sandbox."""
+    """164 canonical solutions pass; a mutant fails here if and only if it does without a sandbox.
+
+    Of each of the first problems there is one: of 82, or as many as BEAM_SDG_PROBLEMS says.
+    """
     window, expected = [], {}
-    for problem, code in humaneval(data):
+    for number, (problem, code) in enumerate(humaneval(data)):
+        expected[f"{problem.id}-0"] = "correct"
+        if number >= planned.problems(82):
+            window.append((problem, [code]))
+            continue
         mutant = mutants.mutant_of(code, problem.entry_point, stream("mutant", problem.id))
         assert ast.dump(ast.parse(mutant)) != ast.dump(ast.parse(code))
         window.append((problem, [code, mutant]))
-        expected[f"{problem.id}-0"] = "correct"
         is_right = passes_bare(problem, mutant)
         expected[f"{problem.id}-1"] = "correct" if is_right else "incorrect"
     found = judged(window, DENSE, timeout_s=BARE_S)
     assert {of: one.verdict for of, one in found.items()} == expected
-    assert list(expected.values()).count("incorrect") > 100
+    assert list(expected.values()).count("incorrect") > 60
     wrong = [one.counts for one in found.values() if one.verdict == "incorrect"]
     assert any(one.failed for one in wrong) and any(one.timeouts for one in wrong)
 
@@ -129,7 +136,8 @@ BAD = {
     "quits": "import os\nos._exit(0)\n",
     "kills itself": "import os\nos.kill(os.getpid(), 9)\n",
     "kills all": "import os\nos.kill(os.getppid(), 9)\nos.kill(-1, 9)\n",
-    "forks": "import os\nwhile True:\n    os.fork()\n",
+    "forks": "import os, time\nfor _ in range(500):\n    if os.fork() == 0:\n"
+    "        time.sleep(99)\n",
     "eats memory": "x = bytearray(1 << 20)\nwhile True:\n    x += x\n",
     "lies": f"print('{LIE}')\nprint('passed')\nprint('ok')\n",
     "lies to the supervisor": "import os\nfor fd in range(3, 200):\n    try:\n"
@@ -156,8 +164,9 @@ LIARS = {
     "def add(a, b):\n    return object()\n",
     "raises": "def add(a, b):\n    raise AssertionError\n",
     "quits": "import os\ndef add(a, b):\n    os._exit(0)\n",
-    "loops": "def add(a, b):\n    while True:\n        try:\n            pass\n"
-    "        except BaseException:\n            pass\n",
+    "loops": "def add(a, b):\n    while True:\n        pass\n",
+    "will not wake": "import time\ndef add(a, b):\n    while True:\n        try:\n"
+    "            time.sleep(9)\n        except BaseException:\n            pass\n",
     "is not there": "def sub(a, b):\n    return a - b\n",
     "loops at once": "while True:\n    pass\n",
 }  # fmt: skip
@@ -192,7 +201,7 @@ def attacked(sandbox, timeout_s: float, bad, liars) -> None:
 
 def test_a_bad_program_costs_itself_only(docker):
     """Loops, floods, bombs and lies, many in one container with right ones, which stay right."""
-    attacked(DENSE, 1.0, BAD, LIARS)
+    attacked(DENSE, 0.5, BAD, LIARS)
 
 
 def test_a_container_each_says_the_same(docker):
