@@ -140,6 +140,8 @@ def _turns(store: str, stage: str, rows: Iterable[dict[str, Any]]) -> Iterator[d
     """The turns whose answers made these rows or rejects."""
     for row in rows:
         lines = AnswerStore(store, stage).transcript(row["id"])
+        # An answer came after any refusal of the same request, whatever the clock said.
+        lines.sort(key=lambda line: "failure" not in line)
         answered = {line["key"]: line for line in lines}
         yield from (answered[key] for key in _keys(row, stage) if key in answered)
 

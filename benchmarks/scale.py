@@ -7,7 +7,7 @@
 The command line itself makes InfiniByte's dataset of so many pairs of problems of 1 KB, of which
 there are as many as pairs: sources, cross join, four asks of a rehearsal that takes no time, export
 and publication. So what is measured is all but the model. Peak memory is that of the process with
-all that it starts, and must stay under 4 GiB, or the program fails. A record takes about 25 KB of
+all that it starts, and must stay under 4 GiB, or the program fails. A record takes about 28 KB of
 disk, most of it answers, in a folder that goes with it.
 """
 

@@ -12,8 +12,11 @@ import pytest
 
 from beam_sdg.claims import SharedClaims
 from beam_sdg.cli import main
+from beam_sdg.trace import _turns
 from tests.planned import files_of
+from transforms.engines.engine import Attempted, Failure, Reply
 from transforms.engines.stops import Stops
+from transforms.engines.store import AnswerStore
 from transforms.errors import Stopped
 
 ROOT = Path(__file__).parents[2]
@@ -119,3 +122,15 @@ def test_a_worker_hears_of_a_stop_under_a_jumping_clock(tmp_path, jumping_clock)
     main_process.tell()
     time.sleep(2.2)
     assert worker.why == "a limit"
+
+
+def test_an_answer_is_shown_though_the_clock_was_set_back_after_a_refusal(tmp_path, monkeypatch):
+    """What a key was answered came after it was refused, whatever the dates say."""
+    store, record, key = AnswerStore(str(tmp_path), "ask"), "0005" + "0" * 28, "a" * 32
+    for at, outcome in ((2e9, Failure("timed_out", "")), (1e9, Reply("late", "", "stop", 1, 1))):
+        monkeypatch.setattr(time, "time", lambda at=at: at)
+        with store.window([]) as window:
+            window.append(5, key, Attempted(outcome, 1, 0.0), record=record, sample=0)
+    row = {"id": record, "call": {"ask": "ask", "keys": [key]}}
+    [turn] = _turns(str(tmp_path), "ask", [row])
+    assert turn["reply"]["text"] == "late"
