@@ -24,6 +24,7 @@ from transforms.records import lineage
 
 SHOWN_CHARACTERS = 1500
 _CALLS = ("call", "calls", "judge_calls")
+_POINTERS = ("id", "draft_id")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,17 +41,18 @@ def way_of(manifest: RunManifest, work_dir: str, row_id: str) -> list[Station]:
     """The stations of a row, in the order of the stages.
 
     `row_id` is the id of a row, of a reject or of a problem; ids that a row holds, such as those of
-    the problems it was made from and of the votes on it, are followed to their sources.
+    the problems it was made from and of the votes on it, are followed to their sources, and theirs.
 
     Raises:
         InputError: no stage has a row of this id.
     """
     found = {stage.stage: _found(stage, work_dir, {row_id}) for stage in manifest.stages}
-    held = {name for rows, _ in found.values() for row in rows for name in _ids(row)}
-    held.update(lineage(row_id))
-    for stage in manifest.stages:
-        if not any(found[stage.stage]):
-            found[stage.stage] = _found(stage, work_dir, held)
+    followed: set[str] = {row_id}
+    while held := _held(found.values(), row_id) - followed:
+        followed |= held
+        for stage in manifest.stages:
+            if not any(found[stage.stage]):
+                found[stage.stage] = _found(stage, work_dir, held)
     if not any(any(kinds) for kinds in found.values()):
         raise InputError(
             f"no stage has a row {row_id}; ids are in the column id of data and rejects"
@@ -126,11 +128,16 @@ def _shards(prefix: str, ids: set[str]) -> Iterator[str]:
         yield shard_path(prefix, shard, num_shards)
 
 
+def _held(found: Iterable[tuple[list[Any], list[Any]]], row_id: str) -> set[str]:
+    """The ids in rows that were found, and of what they are samples of."""
+    ids = {name for rows, _ in found for row in rows for name in _ids(row)}
+    return {name for one in (row_id, *ids) for name in lineage(one)}
+
+
 def _ids(value: Any) -> Iterator[str]:
-    """All that stands under the names `id` and `vote_ids` within a row."""
+    """All that stands under the names `id`, `draft_id` and `vote_ids` within a row."""
     if isinstance(value, dict):
-        if isinstance(value.get("id"), str):
-            yield value["id"]
+        yield from (value[name] for name in _POINTERS if isinstance(value.get(name), str))
         yield from value.get("vote_ids") or ()
         for item in value.values():
             yield from _ids(item)

@@ -231,6 +231,7 @@ def test_topics_become_training_data_as_planned(beam_sdg_command, tmp_path):
     assert {found_again(row) for row in posed.values()} == {*written, *augmented}
     assert made.items() <= posed.items()
     for row in posed.values():
+        assert row["draft_id"] == found_again(row)
         number = OPTIONS[row["slot"]["format"]]
         truth = sum(map(int, re.findall(r"\d+", row["question"])))
         assert sorted(row["options"]) == sorted(str(truth + off) for off in range(number))
@@ -343,6 +344,22 @@ def test_stages_in_parts_write_the_same_bytes(small, tmp_path, capsys):
         assert not (tmp_path / "out" / "manifest.json").exists()
         assert main([*flags, output, f"--stages={part}"]) == 0
     assert planned.files_of(tmp_path / "out") == planned.files_of(whole)
+
+
+def test_a_row_is_shown_from_its_topic_on(small, capsys):
+    """Of a question that was made from another, also how that one came to be."""
+    _, whole = small
+    rows = planned.dataset_rows(whole)
+    made = [of for of, row in rows.items() if json.loads(row["extra"])["augmented"]]
+    assert main(["show", str(whole), made[0]]) == 0
+    shown = re.findall(r"^([a-z]\S+) ─", capsys.readouterr().out, re.MULTILINE)
+    written = [name for name in shown if name.startswith("generate_questions")]
+    assert len(written) == 1
+    assert [name for name in shown if "." not in name] == [
+        "topics", "subtopic_expansion", "plan_questions", *written, "filter_questions",
+        "augment_similar_mcq_4", "filter_problems", "generate_solutions", "fill_majority_answer",
+        "filter_solutions", "prepare_for_sft", "export",
+    ]  # fmt: skip
 
 
 def test_more_records_keep_those_of_fewer(small, tmp_path):

@@ -180,7 +180,7 @@ def _kept(
     content: str, questions: Iterable[Question], stage: str = ""
 ) -> Iterator[Question | Reject]:
     first, *others = sorted(questions, key=_order)
-    yield dataclasses.replace(first, id=content)
+    yield dataclasses.replace(first, id=content, draft_id=first.draft_id or first.id)
     for other in others:
         detail = f"it says the same as {first.id}"
         yield Reject(stage, "duplicate", detail, other.id, to_json(other), reply="")

@@ -91,6 +91,7 @@ class Slot:
 class Question:
     """A question that was written for a slot, or made from such a one; `text` is all that is posed.
 
+    `draft_id` is the id that it had as a model's answer, before it got one of its content.
     `options` are without their letters, () of an open question. `augmented` is `similar` or
     `inspired_by`, and `original` the id of the question that it was made from; "" of one that was
     written for its slot. `calls` are those of its subtopic, its original and itself, in order.
@@ -103,6 +104,7 @@ class Question:
     calls: tuple[Call, ...]
     augmented: str = ""
     original: str = ""
+    draft_id: str = ""
 
     @property
     def text(self) -> str:
