@@ -6,7 +6,7 @@ A test that needs something a machine may lack asks for it by fixture and is ski
     data       real inputs beside the checkout (or at BEAM_SDG_DATA)
     network    a package index that pip can install from
     chromium   a browser that opens pages without a screen
-    dataflow   what makes Dataflow's jobs: Beam's extra gcp
+    dataflow   what makes Dataflow's jobs: Beam's extra gcp, which CI has in an environment apart
     datasets   the library that trainers read datasets with, and the hub's client
     vllm       vLLM, for a GPU or for the CPU, and what makes a tiny model for it
     worker-image    root, debootstrap and namespaces, to install a worker in a bare Debian

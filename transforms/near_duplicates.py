@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-from datasketch import MinHash, MinHashLSH
 
 from transforms.codec import to_json
 from transforms.decontamination.texts import ngrams, tokens
@@ -65,6 +64,8 @@ class Signatures:
         """The signature of a text: equal for texts with the same runs of words."""
         words = tokens(text) or [text.strip()]
         runs = ngrams(words, min(self.words, len(words)))
+        from datasketch import MinHash  # takes half a second, which few runs need
+
         made = MinHash(num_perm=_PERMUTATIONS, seed=_SEED)
         made.update_batch([run.to_bytes(8, "big") for run in sorted(runs)])
         return made.hashvalues.astype(np.uint32).tobytes()
@@ -176,6 +177,8 @@ def _keys(signature: bytes, signatures: Signatures) -> Sequence[str]:
 
 @functools.lru_cache(maxsize=8)
 def _bands(threshold: float) -> tuple[int, int]:
+    from datasketch import MinHashLSH
+
     index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)  # a search of some seconds
     return index.b, index.r
 
