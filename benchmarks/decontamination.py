@@ -194,7 +194,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--embedding_model", default=PUBLISHED_MODEL)
     parser.add_argument("--methods", default=",".join((EXACT, NGRAMS, NEIGHBOURS)))
-    parser.add_argument("--quick", action="store_true", help="a twentieth of the train questions, 400 of test")
+    parser.add_argument(
+        "--quick", action="store_true", help="a twentieth of the train questions, 400 of test"
+    )
     given = parser.parse_args()
     train, test = questions(given.data)
     if given.quick:

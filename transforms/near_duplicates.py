@@ -62,6 +62,8 @@ class Signatures:
 
     def of(self, text: str) -> bytes:
         """The signature of a text: equal for texts with the same runs of words."""
+        from datasketch import MinHash  # with SciPy: a second that no other command should take
+
         words = tokens(text) or [text.strip()]
         runs = ngrams(words, min(self.words, len(words)))
         from datasketch import MinHash  # takes half a second, which few runs need

@@ -161,16 +161,17 @@ def told_of(output: Path) -> dict[str, dict[str, int]]:
     return next(stage.told for stage in manifest.stages if stage.told)
 
 
-def test_neighbours_are_found_by_meaning(embedding_model, tmp_path, capsys):
-    """A problem told in other words is found by its vector, and the model's folder is settled."""
+def test_neighbours_are_found_by_meaning(embedding_model, tmp_path):
+    """A problem told in other words is found by its vector; of two that are nearly one, one stays."""
     problem = "A farmer has 12 hens, and each of them lays 5 eggs a week. How many eggs are that?"
     other = "A hen lays five eggs in a week; how many do the twelve hens of a farmer lay?"
+    clean = "Which prime number is even, and which of the others is the smallest that ends in 9?"
     folder = tmp_path / "out"
     flags = [
-        f"--problems={written(tmp_path / 'in.jsonl', [problem, 'Which prime number is even?'])}",
+        f"--problems={written(tmp_path / 'in.jsonl', [problem, clean, f'{clean} Tell!'])}",
         f"--benchmarks=own={written(tmp_path / 'own.jsonl', [other, 'What is 7 times 8?'])}",
         f"--embedding_model={embedding_model}", "--contamination_methods=exact,ngrams,neighbours",
-        "--check_contamination=false",
+        "--check_contamination=false", "--near_duplicates=0.8",
     ]  # fmt: skip
     assert main(["decontaminate", f"--output={folder}", *flags]) == 0
     by_text = {row["problem"]: row for row in planned.dataset_rows(folder).values()}
@@ -179,6 +180,8 @@ def test_neighbours_are_found_by_meaning(embedding_model, tmp_path, capsys):
     assert 0.7 <= found["score"] < 1
     assert [row["verdict"] for row in by_text.values() if row["problem"] != problem] == ["clean"]
     assert told_of(folder)["own"]["neighbours"] == 1
+    [(stage, _, _, reason)] = planned.rejected(folder)
+    assert (stage, reason) == ("near_duplicates", "near_duplicate")
 
 
 def test_the_bundled_problems_need_nothing(tmp_path):
