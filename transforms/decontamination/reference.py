@@ -11,8 +11,10 @@ from transforms.decontamination.embedding import EmbeddingModel, NeighbourIndex
 from transforms.decontamination.records import BenchmarkRow, Match
 from transforms.decontamination.texts import canonical_text, ngrams, tokens
 
-EXACT, NGRAMS, NEIGHBOURS = "exact", "ngrams", "neighbours"
 Method = Literal["exact", "ngrams", "neighbours"]
+EXACT: Method = "exact"
+NGRAMS: Method = "ngrams"
+NEIGHBOURS: Method = "neighbours"
 
 
 class MatchSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -50,6 +52,8 @@ class Benchmarks(Protocol):
     def rows(self) -> Sequence[BenchmarkRow]:
         """All rows."""
         ...
+
+    def __hash__(self) -> int: ...
 
 
 class Reference:
