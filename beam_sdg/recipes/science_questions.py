@@ -1,7 +1,7 @@
 """The stages that write science questions by topic, from several models, and their flags.
 
 topics ─ subtopic_expansion ─ plan_questions ─ generate_questions_1, _2, … ─ filter_questions
-    ─ [augment_similar, augment_inspired_by ─ filter_problems]
+    ─ [augment_similar, augment_inspired_by ─ filter_problems] ─ [near_duplicates]
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ from typing import Any
 
 import pydantic
 
+from beam_sdg.recipes.near_duplicates import NearDuplicatesConfig, near_duplicates
 from beam_sdg.recipes.problems import SAMPLES
 from beam_sdg.recipes.recipe import Context, RecipeConfig
 from beam_sdg.sources import Source
@@ -31,7 +32,7 @@ TOPIC_COLUMN = "topic"
 MOST_AUGMENTATIONS = 1000
 
 
-class QuestionsConfig(RecipeConfig):
+class QuestionsConfig(NearDuplicatesConfig, RecipeConfig):
     """Base of the configurations of recipes that write questions."""
 
     topics: tuple[str, ...] = pydantic.Field(
@@ -109,7 +110,9 @@ def questions_by_topic(config: QuestionsConfig, context: Context) -> Iterator[St
         yield from _by_format(config, kept.name, Question)
         augmented = list(_augmented(config, context))
         yield from augmented
-        yield _filtered("filter_problems", [kept, *augmented])
+        kept = _filtered("filter_problems", [kept, *augmented])
+        yield kept
+    yield from near_duplicates(kept.name, config, Question)
 
 
 def _subtopics(config: QuestionsConfig, context: Context) -> Iterator[Stage]:
