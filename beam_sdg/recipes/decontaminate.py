@@ -6,12 +6,13 @@ The method is that of NVIDIA's OpenMathReasoning.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import pydantic
 
 from beam_sdg.recipes.decontamination import DecontaminationConfig, decontaminate
 from beam_sdg.recipes.near_duplicates import NearDuplicatesConfig, near_duplicates
-from beam_sdg.recipes.problems import AnsweredProblemsConfig, rows_at_most
+from beam_sdg.recipes.problems import SAMPLES, AnsweredProblemsConfig, rows_at_most
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import same
 from beam_sdg.runs import Stage
@@ -59,14 +60,16 @@ class DecontaminatedProblem:
 
 
 class DecontaminateConfig(AnsweredProblemsConfig, DecontaminationConfig, NearDuplicatesConfig):
-    """The settings of comparing problems with benchmarks."""
+    """The settings of comparing problems with benchmarks, whose rows are short."""
+
+    rows_per_shard: ClassVar[int] = 50_000
 
     num_records: int = pydantic.Field(1_000_000, ge=1, description="most problems that are taken")
     deduplicate: bool = pydantic.Field(False, description="reject equal problems")
 
     def expected_rows(self) -> int:
         """No more than the files' sizes allow."""
-        return rows_at_most(self.problems, self.num_records)
+        return rows_at_most(self.problems or (str(SAMPLES / "math.jsonl"),), self.num_records)
 
     @pydantic.model_validator(mode="after")
     def _names_benchmarks(self) -> "DecontaminateConfig":
