@@ -6,6 +6,7 @@ The method is that of NVIDIA's OpenMathReasoning.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import pydantic
 
@@ -59,14 +60,16 @@ class DecontaminatedProblem:
 
 
 class DecontaminateConfig(AnsweredProblemsConfig, DecontaminationConfig, NearDuplicatesConfig):
-    """The settings of comparing problems with benchmarks."""
+    """The settings of comparing problems with benchmarks, whose rows are short."""
+
+    rows_per_shard: ClassVar[int] = 50_000
 
     num_records: int = pydantic.Field(1_000_000, ge=1, description="most problems that are taken")
     deduplicate: bool = pydantic.Field(False, description="reject equal problems")
 
     def expected_rows(self) -> int:
         """No more than the files' sizes allow."""
-        return self.rows_at_most()
+        return self.rows_at_most("math")
 
     @pydantic.model_validator(mode="after")
     def _names_benchmarks(self) -> "DecontaminateConfig":

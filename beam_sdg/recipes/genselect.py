@@ -96,7 +96,7 @@ class GenSelectConfig(JudgedRowsConfig, SftConfig, InstanceRules):
     def expected_rows(self) -> int:
         """As many as are wanted, but of files one for each KB at most, and for each 20 KB one."""
         wanted = self.num_records * self.max_instances_per_problem
-        there = self.bytes_there()
+        there = self.bytes_there("judged")
         return max(min(wanted, there // 1000 + 1), there // 20_000) if there else wanted
 
     def of_rows(self, rows: int) -> "GenSelectConfig":

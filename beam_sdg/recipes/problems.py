@@ -39,18 +39,21 @@ class SourcesConfig(RecipeConfig):
             UsageError: a format is unknown, or a dataset of the hub needs the extra `datasets`.
             InputError: a file, a dataset or a column is missing.
         """
-        given = self.problems or (f"sample={SAMPLES / f'{sample}.jsonl'}",)
-        return tuple(Source.parse(text, **self._columns()).resolve("--column") for text in given)
+        parsed = [Source.parse(text, **self._columns()) for text in self._given(sample)]
+        return tuple(source.resolve("--column") for source in parsed)
 
-    def bytes_there(self) -> int:
+    def bytes_there(self, sample: str = "science") -> int:
         """About how many bytes the files' texts have at most; 0 of datasets of the hub."""
-        files = [file for text in self.problems for file in Source.parse(text).files()]
+        files = [file for text in self._given(sample) for file in Source.parse(text).files()]
         return sum(_BYTES.get(Path(file.path).suffix, 1) * file.size_in_bytes for file in files)
 
-    def rows_at_most(self) -> int:
+    def rows_at_most(self, sample: str = "science") -> int:
         """`num_records`, or as many as the files allow: a row has 100 bytes at least."""
-        there = self.bytes_there()
+        there = self.bytes_there(sample)
         return min(self.num_records, there // 100 + 1) if there else self.num_records
+
+    def _given(self, sample: str) -> tuple[str, ...]:
+        return self.problems or (f"sample={SAMPLES / f'{sample}.jsonl'}",)
 
     def _columns(self) -> dict[str, Any]:
         names = {"text": self.column, "id": self.id_column, "licence": self.licence}
