@@ -79,7 +79,7 @@ class JoinThreads(beam.PTransform):
     In:   ((key of the thread, `Post`) pairs, `Note`s); refused posts are among them.
     Out:  `rows`, `Thread` records without an id: the question is the post, and the discussion is
           the accepted answer, then the others by score and id, each followed by its comments, then
-          those on the question. `extra` has what else is known, and in `posts` and `posts_left_out`
+          those on the question, each with a line before it that says what it is. `extra` has what else is known, and in `posts` and `posts_left_out`
           how many the budget had room for. `rejects`: answers without a question (`orphan`), or
           with a refused one (`post_refused`), questions that the options refuse for a note
           (`duplicate_question`, `migrated`), and posts that are there twice (`duplicate`).
@@ -216,7 +216,8 @@ def _thread(question: Post, posts: list[Post], notes: list[Note], budget: Budget
     replies: list[tuple[Post, str]] = []
     for on in [*answers, question]:
         if on.kind == ANSWER:
-            replies.append((on, on.text))
+            accepted = "accepted answer" if on.id == question.accepted else "answer"
+            replies.append((on, f"({accepted}, score {on.score})\n{on.text}"))
         about = "the question" if on is question else "the answer above"
         replies += [
             (comment, f"(a comment on {about})\n{comment.text}")

@@ -52,7 +52,8 @@ def test_the_order_is_accepted_score_id_and_comments_after_what_they_are_on():
         assert posts_in(thread) == len(POSTS)
     assert len(found) == 1
     assert thread.discussion.startswith(
-        "Post 1:\nanswer 5\n\nPost 2:\nanswer 3\n\nPost 3:\n(a comm"
+        "Post 1:\n(accepted answer, score -2)\nanswer 5\n\n"
+        "Post 2:\n(answer, score 7)\nanswer 3\n\nPost 3:\n(a comment on the answer above)\n"
     )
 
 
