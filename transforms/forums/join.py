@@ -35,17 +35,20 @@ class NameAuthors(beam.PTransform):
 
     In:   (`Post`s, `Name`s).
     Out:  the posts; an author that nobody names keeps the name that the post has.
-    Cost: one shuffle; the posts of a user in memory.
+    Cost: one shuffle of what the posts of each user are called by, since one user has 100,000 and
+          more; and one of the posts, each of which is alone there.
     Once: a pure function of posts and names.
     """
 
     def expand(self, posts_and_names: tuple[beam.PCollection, ...]) -> beam.PCollection:
         posts, names = posts_and_names
-        keyed = (
-            posts | "KeyByOwner" >> beam.Map(_by_owner),
+        owners = (
+            posts | "KeyByOwner" >> beam.FlatMap(_by_owner),
             names | "KeyByUser" >> beam.Map(_by_user),
         )
-        return keyed | "GroupOwners" >> Group() | "Name" >> beam.FlatMap(_named)
+        authors = owners | "GroupOwners" >> Group() | "NameEach" >> beam.FlatMap(_authors)
+        keyed = (posts | "KeyAlone" >> beam.Map(_alone), authors)
+        return keyed | "GroupAlone" >> Group() | "Name" >> beam.FlatMap(_named)
 
 
 @dataclasses.dataclass(eq=False)
@@ -114,8 +117,14 @@ def refusal_of(post: Post, stage: str, reason: str, fault: str) -> Reject:
     return Reject(stage, reason, f"{post.place}: {fault}", digest("row", post.place), row, reply="")
 
 
-def _by_owner(post: Post) -> tuple[str, Post]:
-    return f"{post.site} {post.owner or f'of {post.kind} {post.id}'}", post
+def _alone(post: Post) -> tuple[str, Post]:
+    return f"{post.site} {post.kind} {post.id}", post
+
+
+def _by_owner(post: Post) -> Iterator[tuple[str, str]]:
+    """(the owner, the key that `_alone` gives the post), if anybody knows whose it is."""
+    if post.owner:
+        yield f"{post.site} {post.owner}", _alone(post)[0]
 
 
 def _by_user(name: Name) -> tuple[str, Name]:
@@ -130,9 +139,20 @@ def _by_post(post: Post) -> tuple[str, Post]:
     return (post.thread if post.kind == COMMENT else post.key), post
 
 
-def _named(owned: tuple[str, Iterable[Post | Name]]) -> Iterator[Post]:
-    items = list(owned[1])
+def _authors(owned: tuple[str, Iterable[str | Name]]) -> Iterator[tuple[str, str]]:
+    """(key, name) of each of a user's posts: what is grouped is gone through twice, not kept."""
+    _, items = owned
     name = min((item.name for item in items if isinstance(item, Name)), default="")
+    if name:
+        for item in items:
+            if not isinstance(item, Name):
+                yield item, name
+
+
+def _named(grouped: tuple[str, Iterable[Post | str]]) -> Iterator[Post]:
+    """A post with its author's name; it is there more than once if its row is."""
+    items = list(grouped[1])
+    name = min((item for item in items if isinstance(item, str)), default="")
     for item in items:
         if isinstance(item, Post):
             yield dataclasses.replace(item, author=name or item.author)
@@ -237,6 +257,7 @@ def _thread(question: Post, posts: list[Post], notes: list[Note], budget: Budget
         "comments": len(comments),
         "accepted": bool(answers) and answers[0].id == question.accepted,
         "closed": question.closed,
+        "edited": max(post.edited for post in shown),
         "duplicate_of": [int(note.value) for note in notes if note.kind == DUPLICATE_OF],
         "migrated": [note.value for note in notes if note.kind == MIGRATED],
         "images": sum(post.images for post in shown),

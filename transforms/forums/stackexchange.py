@@ -7,7 +7,7 @@
 import dataclasses
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from lxml import etree
 
@@ -73,7 +73,7 @@ def post_of(row: Row, site: Site, place: str, options: PostOptions, budget: Budg
     """The post in a row of Posts.xml, which may be a refused one.
 
     Faults, of rows that are no question and no answer: `other_post`, `bad_attribute`.
-    Refused: `too_new`, `too_old`, `low_score`, `closed`, `other_tags`, and the faults of its body.
+    Refused: `too_new`, `too_old`, `edited`, `low_score`, `closed`, `other_tags`, and the faults of its body.
     """
     kind = _KINDS.get(row.get("PostTypeId", ""))
     if kind is None and row.get("PostTypeId", "").isdecimal():
@@ -156,11 +156,12 @@ def _known(row: Row, site: Site, place: str, kind: str, parent: str) -> Post | F
         if not _is_id(row.get(name, "")):
             return _bad(row, name)
     posted = row.get("CreationDate", "")[:10]
+    edited = row.get("LastEditDate", "")[:10]
     score = row.get("Score", "0")
-    try:
-        datetime.date.fromisoformat(posted)
-    except ValueError:
+    if not _is_date(posted):
         return _bad(row, "CreationDate")
+    if edited and not _is_date(edited):
+        return _bad(row, "LastEditDate")
     if not re.fullmatch(r"-?\d{1,9}", score, re.ASCII):
         return _bad(row, "Score")
     of_comment = kind == COMMENT
@@ -179,6 +180,7 @@ def _known(row: Row, site: Site, place: str, kind: str, parent: str) -> Post | F
         posted=posted,
         licence=licence_of(row, posted),
         place=place,
+        edited=edited,
     )
 
 
@@ -188,6 +190,9 @@ def _refusal(post: Post, options: PostOptions) -> Fault | None:
         return Fault("too_new", f"it is of {post.posted}, {options.posted_before} is too late")
     if options.posted_from is not None and post.posted < options.posted_from.isoformat():
         return Fault("too_old", f"it is of {post.posted}, before {options.posted_from}")
+    if options.edited_before is not None and post.edited >= options.edited_before.isoformat():
+        said = f"it was last edited on {post.edited}, {options.edited_before} is too late"
+        return Fault("edited", said)
     least = {QUESTION: options.min_score, ANSWER: options.min_answer_score}.get(post.kind)
     if least is not None and post.score < least:
         return Fault("low_score", f"its score is {post.score}, {least} at least")
@@ -195,9 +200,10 @@ def _refusal(post: Post, options: PostOptions) -> Fault | None:
         return None
     if post.closed and not options.closed:
         return Fault("closed", f"the question was closed on {post.closed}")
-    if options.tags and not set(options.tags) & set(post.tags):
+    tags = _folded(post.tags)
+    if options.tags and not _folded(options.tags) & tags:
         return Fault("other_tags", f"its tags are {', '.join(post.tags)}; none of them is wanted")
-    if unwanted := sorted(set(options.without_tags) & set(post.tags)):
+    if unwanted := sorted(_folded(options.without_tags) & tags):
         return Fault("other_tags", f"its tag {unwanted[0]} is not wanted")
     return None
 
@@ -228,6 +234,18 @@ def _refused(post: Post, fault: Fault) -> Post:
 def _bad(row: Row, name: str) -> Fault:
     written = repr(row[name][:60]) if name in row else "missing"
     return Fault("bad_attribute", f"its {name} is {written}")
+
+
+def _folded(tags: Iterable[str]) -> set[str]:
+    return {tag.casefold() for tag in tags}
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_id(text: str) -> bool:
