@@ -188,7 +188,9 @@ def _joined(
         yield refusal_of(question, stage, *said)
     for post in wanted:
         if post.kind != QUESTION:
-            yield _without_it(post, question, stage)
+            is_on_answer = post.kind == COMMENT and not (question and post.parent == question.id)
+            of = "the question of " if is_on_answer else ""
+            yield _without_it(post, question, stage, of)
 
 
 def _once(posts: Iterable[Post]) -> tuple[list[Post], list[Post]]:
@@ -208,12 +210,14 @@ def _repeats(posts: Iterable[Post], stage: str) -> Iterator[Reject]:
             yield refusal_of(post, stage, "duplicate", fault)
 
 
-def _without_it(post: Post, on: Post | None, stage: str) -> Reject:
-    """The reject of a post because of the one that it is on, which is missing or refused."""
+def _without_it(post: Post, on: Post | None, stage: str, of: str = "") -> Reject:
+    """The reject of a post because what it is on, or the question `of` that, is not there."""
     if on is None:
-        fault = f"post {post.parent}, which this {post.kind} is on, is not in the dump"
+        fault = f"{of}post {post.parent}, which this {post.kind} is on, is not in the dump"
         return refusal_of(post, stage, "orphan", fault)
     fault = f"this {post.kind} is on {on.kind} {on.id}, which is refused"
+    if of:
+        fault = f"{of}post {post.parent}, which this {post.kind} is on, is refused"
     return refusal_of(post, stage, "post_refused", fault)
 
 

@@ -31,7 +31,9 @@ Row = Mapping[str, str]
 POSTS, COMMENTS, USERS, LINKS, HISTORY = (
     ("Posts.xml", "Comments.xml", "Users.xml", "PostLinks.xml", "PostHistory.xml")
 )  # fmt: skip
-_AROUND = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?(?:</?[a-z]+>\s*)?")
+LONGEST_LINE = 4 << 20  # bytes; a site takes 30,000 characters
+_DECLARATION = re.compile(rb"<\?xml[^>]*\?>\s*")
+_ROOTS = (b"posts", b"comments", b"users", b"postlinks", b"posthistory")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _KINDS = {"1": QUESTION, "2": ANSWER}
 _IS_DUPLICATE = "3"
@@ -46,13 +48,17 @@ _VERSIONS = (("2018-05-02", "4.0"), ("2011-04-08", "3.0"), ("", "2.5"))
 def row_of(line: bytes) -> Row | Fault | None:
     """The attributes of the row in a line; None of a line that is only around rows.
 
+    The tags around all rows may stand in the line of the first one and the last one.
+
     A line is parsed as a document of its own, which begins with its row: there is no place in it
     for a declaration of entities, and those that are not XML's own are faults.
 
-    Faults: `not_utf8`, `not_xml`.
+    Faults: `line_too_long`, `not_utf8`, `not_xml`.
     """
-    line = line.removeprefix(_BYTE_ORDER_MARK).strip()
-    if _AROUND.fullmatch(line):
+    if len(line) > LONGEST_LINE:
+        return Fault("line_too_long", f"it has {len(line):,} bytes, {LONGEST_LINE:,} at most")
+    line = _without_root(line.removeprefix(_BYTE_ORDER_MARK).strip())
+    if not line:
         return None
     try:
         line.decode()
@@ -67,6 +73,14 @@ def row_of(line: bytes) -> Row | Fault | None:
     if row.tag != "row" or len(row) or (row.text or "").strip():
         return Fault("not_xml", "not a row: <row …/> with attributes and nothing in it is wanted")
     return {str(name): str(value) for name, value in row.attrib.items()}
+
+
+def _without_root(line: bytes) -> bytes:
+    if declaration := _DECLARATION.match(line):
+        line = line[declaration.end() :]
+    for root in _ROOTS:
+        line = line.removeprefix(b"<%s>" % root).removesuffix(b"</%s>" % root)
+    return line.strip()
 
 
 def post_of(row: Row, site: Site, place: str, options: PostOptions, budget: Budget) -> Post | Fault:

@@ -100,19 +100,36 @@ def test_what_a_refused_question_takes_with_it_is_said_of_each():
     rejects = joined([*POSTS, note], duplicates=False)
     reasons = [row.reason for row in rejects if isinstance(row, Reject)]
     assert reasons == ["duplicate_question", *["post_refused"] * 7]
+    details = [row.detail for row in rejects if isinstance(row, Reject)]
+    assert "pcomment9: this comment is on question 1, which is refused" in details
+    assert "pcomment8: the question of post 3, which this comment is on, is refused" in details
     [thread] = joined([*POSTS, note])
     assert isinstance(thread, Thread)
     assert json.loads(thread.extra)["duplicate_of"] == [77]
     assert joined([note]) == []
+    orphans = [row for row in joined([POSTS[2], POSTS[6]]) if isinstance(row, Reject)]
+    assert [(row.reason, row.detail) for row in orphans] == [
+        ("orphan", "panswer3: post 1, which this answer is on, is not in the dump"),
+        (
+            "orphan",
+            "pcomment8: the question of post 3, which this comment is on, is not in the dump",
+        ),
+    ]
 
 
 def test_authors_are_named_without_the_posts_of_anybody_together():
     """A name wins over what the row says; nothing with a text is grouped by its owner."""
     posts = [post("answer", n, 1, owner="4", author="old", text="x" * 9_999) for n in (2, 3, 3)]
     posts += [post("comment", 2, 1, owner="5", author="own"), post("answer", 4, 1, author="alone")]
-    owned = [*(pair for one in posts for pair in _by_owner(one)), _by_user(Name(f"{SITE} 4", "Ann"))]
+    owned = [
+        *(pair for one in posts for pair in _by_owner(one)),
+        _by_user(Name(f"{SITE} 4", "Ann")),
+    ]
     groups = grouped(owned)
-    assert {owner: len(items) for owner, items in groups.items()} == {f"{SITE} 4": 4, f"{SITE} 5": 1}
+    assert {owner: len(items) for owner, items in groups.items()} == {
+        f"{SITE} 4": 4,
+        f"{SITE} 5": 1,
+    }
     assert not any(isinstance(item, Post) for items in groups.values() for item in items)
     authors = [pair for group in groups.items() for pair in _authors(group)]
     alone = grouped([*map(_alone, posts), *authors])
