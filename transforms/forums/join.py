@@ -82,10 +82,11 @@ class JoinThreads(beam.PTransform):
     In:   ((key of the thread, `Post`) pairs, `Note`s); refused posts are among them.
     Out:  `rows`, `Thread` records without an id: the question is the post, and the discussion is
           the accepted answer, then the others by score and id, each followed by its comments, then
-          those on the question, each with a line before it that says what it is. `extra` has what else is known, and in `posts` and `posts_left_out`
-          how many the budget had room for. `rejects`: answers without a question (`orphan`), or
-          with a refused one (`post_refused`), questions that the options refuse for a note
-          (`duplicate_question`, `migrated`), and posts that are there twice (`duplicate`).
+          those on the question, each with a line before it that says what it is. `extra` has
+          what else is known, and in `posts` and `posts_left_out` how many the budget had room for.
+          `rejects`: answers without a question (`orphan`), or with a refused one (`post_refused`),
+          questions that the options refuse for a note (`duplicate_question`, `migrated`), and posts
+          that are there twice (`duplicate`).
     Cost: one shuffle; a thread in memory.
     Once: a pure function of posts and notes, whatever their order.
     From: Nemotron-Math-v2, which makes such threads and does not say how.

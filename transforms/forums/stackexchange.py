@@ -87,7 +87,8 @@ def post_of(row: Row, site: Site, place: str, options: PostOptions, budget: Budg
     """The post in a row of Posts.xml, which may be a refused one.
 
     Faults, of rows that are no question and no answer: `other_post`, `bad_attribute`.
-    Refused: `too_new`, `too_old`, `edited`, `low_score`, `closed`, `other_tags`, and the faults of its body.
+    Refused: `too_new`, `too_old`, `edited`, `low_score`, `closed`, `other_tags`, and the faults of
+    its body.
     """
     kind = _KINDS.get(row.get("PostTypeId", ""))
     if kind is None and row.get("PostTypeId", "").isdecimal():

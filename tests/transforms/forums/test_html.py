@@ -4,7 +4,7 @@ import html
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from transforms.forums.html import Rendered, text_of
@@ -37,6 +37,7 @@ def shown(body: str) -> str:
     return rendered.text
 
 
+@settings(deadline=None)
 @given(MATH)
 @example(r"\begin{align} a &< b \\ c &> d & \text{if } x \neq y \end{align}")
 @example("a\n\\\\\n  b &amp; c")
@@ -153,6 +154,7 @@ def trees(draw: st.DrawFn) -> tuple[str, list[str]]:
     return inner(5), texts
 
 
+@settings(deadline=None)
 @given(trees())
 def test_every_text_comes_out_once_and_in_its_place(tree):
     """Whatever is within whatever, and also where it has no business to be."""
