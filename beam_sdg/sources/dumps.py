@@ -144,7 +144,7 @@ class ReadDumps(beam.PTransform):
           the number of rows `read`: of posts and comments, less those that have gone into a thread
           with another, and of what is in other files the rejects.
     Cost: files are read in ranges of 8 MiB, each by any worker. One shuffle of the posts; one more
-          where there are comments, and one more where there are names.
+          where there are comments, and where there are names one more, and one of posts' numbers.
     Once: a retry reads the same ranges.
     """
 

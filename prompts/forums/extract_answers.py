@@ -10,13 +10,14 @@ from prompts import tagged
 # What a check has to find, or a reader to stand, and about how often; the rest is good JSON.
 FAULTS = {"prose": 0.04, "prose_at_first": 0.06, "text": 0.12}
 _SAID = re.compile(r"answer is:?\s*\$?(-?\d+(?:[./]\d+)?)|\\boxed\{([^{}]+)\}", re.IGNORECASE)
+_HEAD = re.compile(r"^(?:Post \d+:|\((?:accepted )?answer, score -?\d+\))$", re.MULTILINE)
 _NUMBER = re.compile(r"(?<![\w.^_{])-?\d{1,6}(?![\w.^_{])")
 
 
 def truth(discussion: str) -> str | None:
     """The answer that the posts name last, or else the last whole number in them."""
     said = [first or second for first, second in _SAID.findall(discussion)]
-    numbers = _NUMBER.findall(re.sub(r"^Post \d+:$", "", discussion, flags=re.MULTILINE))
+    numbers = _NUMBER.findall(_HEAD.sub("", discussion))
     return next(reversed(said or numbers), None)
 
 

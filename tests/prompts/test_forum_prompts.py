@@ -8,6 +8,7 @@ import pytest
 
 from beam_sdg.recipes.problems import SAMPLES
 from prompts import PromptError, rehearsal, render
+from tests.planned import generator
 from transforms.forum_problems import answering, classification, conversion, extraction
 from transforms.forum_problems.classification import CLASSES
 from transforms.forum_problems.records import (
@@ -143,6 +144,13 @@ def test_rehearsals_answer_in_forms_that_are_read():
 
 def reason_of(fault: Fault | None) -> str:
     return fault.reason if fault else ""
+
+
+def test_a_rehearsed_answer_is_none_of_the_marks():
+    """Neither the number of a post nor its score."""
+    marked = "Post 1:\n(accepted answer, score 12)\nSo $n = 7$\n\nPost 2:\n(answer, score -3)\nNo."
+    truth = generator("forums/extract_answers").truth
+    assert truth(marked) == "7"
 
 
 def test_a_rehearsed_answer_in_prose_may_be_corrected():

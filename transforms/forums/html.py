@@ -8,12 +8,13 @@ is changed, only what is between paragraphs, and nothing is put before a line wi
     <blockquote>          [quote] and [/quote] on lines of their own
     <ul>, <ol>            "- " or "1. " before an item, two spaces more for each list around it
     <pre>, <code>         a fence of ```, or `…`
-    <table>               a line for each row, | between cells
+    <table>               a line for each row, | between cells; one for what is around rows
     <a>                   the text and (the address)
     <img>                 [image: what it shows], and it is counted
     <sup>, <sub>          ^{…} and _{…}
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -29,9 +30,11 @@ _DEEPEST = 100
 _BLANK = " \t\r\n"
 _SKIPPED = frozenset(("script", "style", "head", "template"))
 _HEADINGS = {f"h{level}": "#" * level for level in range(1, 7)}
+_CELLS = ("td", "th")
 _BLOCKS = frozenset(
     ("p", "div", "blockquote", "pre", "ul", "ol", "li", "table", "hr", "dl", "dt", "dd")
     + ("section", "details", "summary", *_HEADINGS)
+    + ("caption", "thead", "tbody", "tfoot", "tr", *_CELLS)
 )
 _RAISED = {"sup": "^", "sub": "_"}
 _SHORT = re.compile(r"[^\s{}$\\]{1,20}")
@@ -78,6 +81,7 @@ class _Walk:
     def __init__(self, base: str) -> None:
         self.images = 0
         self._base = base
+        self._markers: list[Iterator[str]] = []  # what comes before the next item of each open list
 
     def blocks(self, element: etree._Element, depth: int) -> list[str]:
         """The paragraphs, lists and so on within an element."""
@@ -106,7 +110,8 @@ class _Walk:
         for child in element:
             tail = child.tail or ""
             if child.tag in _BLOCKS or child.tag in ("html", "body"):
-                yield self._block(child, depth + 1)
+                is_cell = child.tag in _CELLS and element.tag == "tr"  # they are one level
+                yield self._block(child, depth if is_cell else depth + 1)
             elif child.tag == "br":
                 yield "\n"
                 tail = tail.removeprefix("\n")
@@ -124,11 +129,9 @@ class _Walk:
     def _inline(self, element: etree._Element, depth: int) -> str:
         tag = element.tag
         if tag == "img":
-            self.images += 1
-            shown = " ".join((element.get("alt") or "").split())
-            return f"[image: {shown}]" if shown and shown != _ALT else "[image]"
+            return self._image(element)
         if tag == "code":
-            return _fenced("".join(element.itertext()), "`")
+            return _fenced(self._code(element), "`")
         text = self._within(element, depth)
         if tag == "a":
             return self._link(text, element.get("href") or "")
@@ -153,52 +156,68 @@ class _Walk:
     def _block(self, element: etree._Element, depth: int) -> list[str]:
         tag = element.tag
         if tag in ("ul", "ol"):
-            return ["\n".join(self._items(element, depth, 0))]
+            return self._list(element, depth)
+        if tag == "li":
+            return [self._item(element, depth)]
         if tag == "pre":
-            return [_fenced("".join(element.itertext()).strip("\n"), "```")]
+            return [_fenced(self._code(element).strip("\n"), "```")]
         if tag == "hr":
             return ["---"]
-        if tag == "table":
-            return ["\n".join(self._rows(element, depth))]
+        if tag == "tr":
+            return self._row(element, depth)
+        if tag in _CELLS:
+            text = self._within(element, depth).strip(_BLANK)
+            return [text] if text or element.getparent().tag == "tr" else []
         found = self.blocks(element, depth)
         if tag == "blockquote":
             return ["\n".join(["[quote]", "\n\n".join(found), "[/quote]"])] if found else []
         if tag in _HEADINGS:
             return [f"{_HEADINGS[tag]} {text}" for text in found]
-        return [f"- {text}" for text in found] if tag == "li" else found
+        return ["\n".join(found)] if tag == "table" and found else found
 
-    def _items(self, items: etree._Element, depth: int, level: int) -> Iterator[str]:
-        """The lines of a list that is within so many others."""
-        if depth > _DEEPEST:
-            raise _TooDeep
+    def _list(self, items: etree._Element, depth: int) -> list[str]:
+        """A list as one block: its items, and what else is in it, each on lines of its own."""
         start = items.get("start") or ""
-        number = int(start) if re.fullmatch(r"\d{1,9}", start, re.ASCII) else 1
-        for item in items:
-            if item.tag in ("ul", "ol"):
-                yield from self._items(item, depth + 1, level + 1)
-                continue
-            lists = [child for child in item if child.tag in ("ul", "ol")]
-            tails = [child.tail or "" for child in lists]
-            for child in lists:
-                item.remove(child)
-            marker = f"{number}." if items.tag == "ol" else "-"
-            text = "\n".join(self.blocks(item, depth + 1))
-            yield f"{'  ' * level}{marker} {text}".rstrip(_BLANK)
-            number += 1
-            for child, tail in zip(lists, tails, strict=True):
-                yield from self._items(child, depth + 2, level + 1)
-                if tail.strip(_BLANK):
-                    yield tail.strip(_BLANK)
+        first = int(start) if re.fullmatch(r"\d{1,9}", start, re.ASCII) else 1
+        numbers = (f"{number}." for number in itertools.count(first))
+        self._markers.append(numbers if items.tag == "ol" else itertools.repeat("-"))
+        lines = self.blocks(items, depth)
+        self._markers.pop()
+        return ["\n".join(lines)] if lines else []
 
-    def _rows(self, table: etree._Element, depth: int) -> Iterator[str]:
-        if depth > _DEEPEST:
-            raise _TooDeep
-        for row in table.iter("tr"):
-            cells = [cell for cell in row if cell.tag in ("td", "th")]
-            texts = [self._within(cell, depth + 1).strip(_BLANK) for cell in cells]
-            yield f"| {' | '.join(texts)} |"
-            if cells and all(cell.tag == "th" for cell in cells):
-                yield f"|{' --- |' * len(cells)}"
+    def _item(self, item: etree._Element, depth: int) -> str:
+        """An item behind the marker that comes next; lists in it stand where they stood."""
+        marker = next(self._markers[-1]) if self._markers else "-"
+        marker = "  " * (len(self._markers) - 1) + marker
+        text = "\n".join(self.blocks(item, depth))
+        if text.startswith(" "):  # only an inner list does
+            return f"{marker}\n{text}"
+        return f"{marker} {text}".rstrip(_BLANK)
+
+    def _row(self, row: etree._Element, depth: int) -> list[str]:
+        """A row as a line; a text between cells is a cell."""
+        cells = self.blocks(row, depth)
+        line = f"| {' | '.join(cells)} |"
+        if len(row) and all(cell.tag == "th" for cell in row):
+            line += f"\n|{' --- |' * len(cells)}"
+        return [line] if cells else []
+
+    def _code(self, element: etree._Element) -> str:
+        """The text of code, line by line, with its images."""
+        texts: list[str] = []
+        for event, part in etree.iterwalk(element, ("start", "end")):
+            if event == "end":
+                texts.append(part.tail or "" if part is not element else "")
+            elif part.tag == "br":
+                texts.append("\n")
+            else:
+                texts.append(self._image(part) if part.tag == "img" else part.text or "")
+        return "".join(texts)
+
+    def _image(self, image: etree._Element) -> str:
+        self.images += 1
+        shown = " ".join((image.get("alt") or "").split())
+        return f"[image: {shown}]" if shown and shown != _ALT else "[image]"
 
 
 def _fenced(code: str, fence: str) -> str:

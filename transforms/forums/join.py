@@ -35,17 +35,20 @@ class NameAuthors(beam.PTransform):
 
     In:   (`Post`s, `Name`s).
     Out:  the posts; an author that nobody names keeps the name that the post has.
-    Cost: one shuffle; the posts of a user in memory.
+    Cost: one shuffle of what the posts of each user are called by, since one user has 100,000 and
+          more; and one of the posts, each of which is alone there.
     Once: a pure function of posts and names.
     """
 
     def expand(self, posts_and_names: tuple[beam.PCollection, ...]) -> beam.PCollection:
         posts, names = posts_and_names
-        keyed = (
-            posts | "KeyByOwner" >> beam.Map(_by_owner),
+        owners = (
+            posts | "KeyByOwner" >> beam.FlatMap(_by_owner),
             names | "KeyByUser" >> beam.Map(_by_user),
         )
-        return keyed | "GroupOwners" >> Group() | "Name" >> beam.FlatMap(_named)
+        authors = owners | "GroupOwners" >> Group() | "NameEach" >> beam.FlatMap(_authors)
+        keyed = (posts | "KeyAlone" >> beam.Map(_alone), authors)
+        return keyed | "GroupAlone" >> Group() | "Name" >> beam.FlatMap(_named)
 
 
 @dataclasses.dataclass(eq=False)
@@ -79,10 +82,11 @@ class JoinThreads(beam.PTransform):
     In:   ((key of the thread, `Post`) pairs, `Note`s); refused posts are among them.
     Out:  `rows`, `Thread` records without an id: the question is the post, and the discussion is
           the accepted answer, then the others by score and id, each followed by its comments, then
-          those on the question. `extra` has what else is known, and in `posts` and `posts_left_out`
-          how many the budget had room for. `rejects`: answers without a question (`orphan`), or
-          with a refused one (`post_refused`), questions that the options refuse for a note
-          (`duplicate_question`, `migrated`), and posts that are there twice (`duplicate`).
+          those on the question, each with a line before it that says what it is. `extra` has
+          what else is known, and in `posts` and `posts_left_out` how many the budget had room for.
+          `rejects`: answers without a question (`orphan`), or with a refused one (`post_refused`),
+          questions that the options refuse for a note (`duplicate_question`, `migrated`), and posts
+          that are there twice (`duplicate`).
     Cost: one shuffle; a thread in memory.
     Once: a pure function of posts and notes, whatever their order.
     From: Nemotron-Math-v2, which makes such threads and does not say how.
@@ -114,8 +118,14 @@ def refusal_of(post: Post, stage: str, reason: str, fault: str) -> Reject:
     return Reject(stage, reason, f"{post.place}: {fault}", digest("row", post.place), row, reply="")
 
 
-def _by_owner(post: Post) -> tuple[str, Post]:
-    return f"{post.site} {post.owner or f'of {post.kind} {post.id}'}", post
+def _alone(post: Post) -> tuple[str, Post]:
+    return f"{post.site} {post.kind} {post.id}", post
+
+
+def _by_owner(post: Post) -> Iterator[tuple[str, str]]:
+    """(the owner, the key that `_alone` gives the post), if anybody knows whose it is."""
+    if post.owner:
+        yield f"{post.site} {post.owner}", _alone(post)[0]
 
 
 def _by_user(name: Name) -> tuple[str, Name]:
@@ -130,9 +140,20 @@ def _by_post(post: Post) -> tuple[str, Post]:
     return (post.thread if post.kind == COMMENT else post.key), post
 
 
-def _named(owned: tuple[str, Iterable[Post | Name]]) -> Iterator[Post]:
-    items = list(owned[1])
+def _authors(owned: tuple[str, Iterable[str | Name]]) -> Iterator[tuple[str, str]]:
+    """(key, name) of each of a user's posts: what is grouped is gone through twice, not kept."""
+    _, items = owned
     name = min((item.name for item in items if isinstance(item, Name)), default="")
+    if name:
+        for item in items:
+            if not isinstance(item, Name):
+                yield item, name
+
+
+def _named(grouped: tuple[str, Iterable[Post | str]]) -> Iterator[Post]:
+    """A post with its author's name; it is there more than once if its row is."""
+    items = list(grouped[1])
+    name = min((item for item in items if isinstance(item, str)), default="")
     for item in items:
         if isinstance(item, Post):
             yield dataclasses.replace(item, author=name or item.author)
@@ -168,7 +189,9 @@ def _joined(
         yield refusal_of(question, stage, *said)
     for post in wanted:
         if post.kind != QUESTION:
-            yield _without_it(post, question, stage)
+            is_on_answer = post.kind == COMMENT and not (question and post.parent == question.id)
+            of = "the question of " if is_on_answer else ""
+            yield _without_it(post, question, stage, of)
 
 
 def _once(posts: Iterable[Post]) -> tuple[list[Post], list[Post]]:
@@ -188,12 +211,14 @@ def _repeats(posts: Iterable[Post], stage: str) -> Iterator[Reject]:
             yield refusal_of(post, stage, "duplicate", fault)
 
 
-def _without_it(post: Post, on: Post | None, stage: str) -> Reject:
-    """The reject of a post because of the one that it is on, which is missing or refused."""
+def _without_it(post: Post, on: Post | None, stage: str, of: str = "") -> Reject:
+    """The reject of a post because what it is on, or the question `of` that, is not there."""
     if on is None:
-        fault = f"post {post.parent}, which this {post.kind} is on, is not in the dump"
+        fault = f"{of}post {post.parent}, which this {post.kind} is on, is not in the dump"
         return refusal_of(post, stage, "orphan", fault)
     fault = f"this {post.kind} is on {on.kind} {on.id}, which is refused"
+    if of:
+        fault = f"{of}post {post.parent}, which this {post.kind} is on, is refused"
     return refusal_of(post, stage, "post_refused", fault)
 
 
@@ -216,7 +241,8 @@ def _thread(question: Post, posts: list[Post], notes: list[Note], budget: Budget
     replies: list[tuple[Post, str]] = []
     for on in [*answers, question]:
         if on.kind == ANSWER:
-            replies.append((on, on.text))
+            accepted = "accepted answer" if on.id == question.accepted else "answer"
+            replies.append((on, f"({accepted}, score {on.score})\n{on.text}"))
         about = "the question" if on is question else "the answer above"
         replies += [
             (comment, f"(a comment on {about})\n{comment.text}")
@@ -236,6 +262,7 @@ def _thread(question: Post, posts: list[Post], notes: list[Note], budget: Budget
         "comments": len(comments),
         "accepted": bool(answers) and answers[0].id == question.accepted,
         "closed": question.closed,
+        "edited": max(post.edited for post in shown),
         "duplicate_of": [int(note.value) for note in notes if note.kind == DUPLICATE_OF],
         "migrated": [note.value for note in notes if note.kind == MIGRATED],
         "images": sum(post.images for post in shown),

@@ -34,6 +34,9 @@ class PostOptions(pydantic.BaseModel, frozen=True, extra="forbid"):
     posted_before: datetime.date = pydantic.Field(
         datetime.date.fromisoformat(CUT), description="refuse posts of this day and later"
     )
+    edited_before: datetime.date | None = pydantic.Field(
+        None, description="refuse posts whose last edit is of this day or later"
+    )
     site: str = pydantic.Field(
         "",
         description="host of the site of dumps whose path does not say, as in "

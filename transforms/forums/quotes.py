@@ -4,8 +4,13 @@ import re
 
 # Bounded, so that a post of nothing but openings takes a time that grows with its length alone.
 _TAG = re.compile(
-    r"""\[quote(?:\s{0,9}[=:]\s{0,9}"[^"\n]{0,200}"|[\s=:][^\]\n]{0,200})?\s{0,9}\]|(\[/quote\s{0,9}\])""",
-    re.IGNORECASE,
+    r"""\[quote(?:
+        \s{0,9}[=:]\s{0,9}"[^"]{0,1000}+"\s{0,9}  # a name between quotation marks
+      | [\s=:][^\]\n]{0,1000}+                   # anything up to a bracket
+      | [\s=:][^\[\]]{0,1000}+                   # lines of it, in which no other tag begins
+      | \s{0,9})\]
+      | (\[/quote\s{0,9}\])""",
+    re.IGNORECASE | re.VERBOSE,
 )
 
 

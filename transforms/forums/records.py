@@ -24,7 +24,8 @@ class Post:
 
     `parent` is the question of an answer, the post of a comment and a question's own id. `owner` is
     the author's number and `author` the name, "" where nobody knows. `title`, `tags`, `accepted`
-    (the id of an answer) and `closed` (a date) are of questions. `place` is where its row was.
+    (the id of an answer) and `closed` (a date) are of questions. `edited` is the date of the last
+    edit, "" if there was none. `place` is where its row was.
 
     A post with a `refused`, which is the reason of its reject, has no text: it is there so that
     what was said about it can be told from what was said about nothing.
@@ -46,6 +47,7 @@ class Post:
     tags: tuple[str, ...] = ()
     accepted: int = 0
     closed: str = ""
+    edited: str = ""
     refused: str = ""
 
     @property

@@ -7,7 +7,7 @@
 import dataclasses
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from lxml import etree
 
@@ -31,7 +31,9 @@ Row = Mapping[str, str]
 POSTS, COMMENTS, USERS, LINKS, HISTORY = (
     ("Posts.xml", "Comments.xml", "Users.xml", "PostLinks.xml", "PostHistory.xml")
 )  # fmt: skip
-_AROUND = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?(?:</?[a-z]+>\s*)?")
+LONGEST_LINE = 4 << 20  # bytes; a site takes 30,000 characters
+_DECLARATION = re.compile(rb"<\?xml[^>]*\?>\s*")
+_ROOTS = (b"posts", b"comments", b"users", b"postlinks", b"posthistory")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _KINDS = {"1": QUESTION, "2": ANSWER}
 _IS_DUPLICATE = "3"
@@ -46,13 +48,17 @@ _VERSIONS = (("2018-05-02", "4.0"), ("2011-04-08", "3.0"), ("", "2.5"))
 def row_of(line: bytes) -> Row | Fault | None:
     """The attributes of the row in a line; None of a line that is only around rows.
 
+    The tags around all rows may stand in the line of the first one and the last one.
+
     A line is parsed as a document of its own, which begins with its row: there is no place in it
     for a declaration of entities, and those that are not XML's own are faults.
 
-    Faults: `not_utf8`, `not_xml`.
+    Faults: `line_too_long`, `not_utf8`, `not_xml`.
     """
-    line = line.removeprefix(_BYTE_ORDER_MARK).strip()
-    if _AROUND.fullmatch(line):
+    if len(line) > LONGEST_LINE:
+        return Fault("line_too_long", f"it has {len(line):,} bytes, {LONGEST_LINE:,} at most")
+    line = _without_root(line.removeprefix(_BYTE_ORDER_MARK).strip())
+    if not line:
         return None
     try:
         line.decode()
@@ -69,11 +75,20 @@ def row_of(line: bytes) -> Row | Fault | None:
     return {str(name): str(value) for name, value in row.attrib.items()}
 
 
+def _without_root(line: bytes) -> bytes:
+    if declaration := _DECLARATION.match(line):
+        line = line[declaration.end() :]
+    for root in _ROOTS:
+        line = line.removeprefix(b"<%s>" % root).removesuffix(b"</%s>" % root)
+    return line.strip()
+
+
 def post_of(row: Row, site: Site, place: str, options: PostOptions, budget: Budget) -> Post | Fault:
     """The post in a row of Posts.xml, which may be a refused one.
 
     Faults, of rows that are no question and no answer: `other_post`, `bad_attribute`.
-    Refused: `too_new`, `too_old`, `low_score`, `closed`, `other_tags`, and the faults of its body.
+    Refused: `too_new`, `too_old`, `edited`, `low_score`, `closed`, `other_tags`, and the faults of
+    its body.
     """
     kind = _KINDS.get(row.get("PostTypeId", ""))
     if kind is None and row.get("PostTypeId", "").isdecimal():
@@ -156,11 +171,12 @@ def _known(row: Row, site: Site, place: str, kind: str, parent: str) -> Post | F
         if not _is_id(row.get(name, "")):
             return _bad(row, name)
     posted = row.get("CreationDate", "")[:10]
+    edited = row.get("LastEditDate", "")[:10]
     score = row.get("Score", "0")
-    try:
-        datetime.date.fromisoformat(posted)
-    except ValueError:
+    if not _is_date(posted):
         return _bad(row, "CreationDate")
+    if edited and not _is_date(edited):
+        return _bad(row, "LastEditDate")
     if not re.fullmatch(r"-?\d{1,9}", score, re.ASCII):
         return _bad(row, "Score")
     of_comment = kind == COMMENT
@@ -179,6 +195,7 @@ def _known(row: Row, site: Site, place: str, kind: str, parent: str) -> Post | F
         posted=posted,
         licence=licence_of(row, posted),
         place=place,
+        edited=edited,
     )
 
 
@@ -188,6 +205,9 @@ def _refusal(post: Post, options: PostOptions) -> Fault | None:
         return Fault("too_new", f"it is of {post.posted}, {options.posted_before} is too late")
     if options.posted_from is not None and post.posted < options.posted_from.isoformat():
         return Fault("too_old", f"it is of {post.posted}, before {options.posted_from}")
+    if options.edited_before is not None and post.edited >= options.edited_before.isoformat():
+        said = f"it was last edited on {post.edited}, {options.edited_before} is too late"
+        return Fault("edited", said)
     least = {QUESTION: options.min_score, ANSWER: options.min_answer_score}.get(post.kind)
     if least is not None and post.score < least:
         return Fault("low_score", f"its score is {post.score}, {least} at least")
@@ -195,9 +215,10 @@ def _refusal(post: Post, options: PostOptions) -> Fault | None:
         return None
     if post.closed and not options.closed:
         return Fault("closed", f"the question was closed on {post.closed}")
-    if options.tags and not set(options.tags) & set(post.tags):
+    tags = _folded(post.tags)
+    if options.tags and not _folded(options.tags) & tags:
         return Fault("other_tags", f"its tags are {', '.join(post.tags)}; none of them is wanted")
-    if unwanted := sorted(set(options.without_tags) & set(post.tags)):
+    if unwanted := sorted(_folded(options.without_tags) & tags):
         return Fault("other_tags", f"its tag {unwanted[0]} is not wanted")
     return None
 
@@ -228,6 +249,18 @@ def _refused(post: Post, fault: Fault) -> Post:
 def _bad(row: Row, name: str) -> Fault:
     written = repr(row[name][:60]) if name in row else "missing"
     return Fault("bad_attribute", f"its {name} is {written}")
+
+
+def _folded(tags: Iterable[str]) -> set[str]:
+    return {tag.casefold() for tag in tags}
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_id(text: str) -> bool:

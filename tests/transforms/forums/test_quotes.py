@@ -43,7 +43,13 @@ def test_a_quote_goes_with_all_in_it_and_a_lone_tag_alone(pieces):
         ("[quote]a[/quote] b [quote] c", " b  c"),
         ("[quote]a [quote]b[/quote] c", "a  c"),
         ("a[/quote] b [quote]c[/quote]d", "a b d"),
-        ("[quote=Ann\nis no tag] a", "[quote=Ann\nis no tag] a"),
+        ("[quote=Ann\nand Bob]a[/quote] b", " b"),
+        ('[quote="Ann\nand [Bob]"]a[/quote] b', " b"),
+        (f'[quote="{"x" * 1_000}"]a[/quote] b', " b"),
+        (f"[quote={'x ' * 500}]a[/quote] b", " b"),
+        ("[quote=Re: [SOLVED] a[/quote] b", " b"),
+        (f"[quote={'x' * 1_001}]a", f"[quote={'x' * 1_001}]a"),
+        ("[quote I begin\nwith $[0,1]$ here", "[quote I begin\nwith $[0,1]$ here"),
         ("[quotes] and [/quotes]", "[quotes] and [/quotes]"),
         ("$[0,1]$ [quote = Ann]x[/quote ]$a_{[n]}$", "$[0,1]$ $a_{[n]}$"),
         ("", ""),
@@ -54,7 +60,9 @@ def test_quotes_as_people_write_them(text, left):
     assert without_quotes(text) == left
 
 
-@pytest.mark.parametrize("part", ["[quote", "[quote]", "[/quote]", '[quote="', "[quote]x[/quote]"])
+@pytest.mark.parametrize(
+    "part", ["[quote", "[quote]", "[/quote]", '[quote="', "[quote]x[/quote]", "[quote" + " " * 900]
+)
 def test_a_megabyte_of_tags_takes_a_moment(part):
     """Time grows with the length alone."""
     began = time.process_time()

@@ -41,6 +41,14 @@ def post(options: PostOptions | None = None, budget: Budget | None = None, **cha
         (b'\xef\xbb\xbf<?xml version="1.0" encoding="utf-8"?>', None),
         (b'<?xml version="1.0"?><posts>', None),
         (b"<posts>", None),
+        (b"</comments>", None),
+        (b"<posts></posts>", None),
+        (b'\xef\xbb\xbf<?xml version="1.0"?><posts> <row Id="1"/>', {"Id": "1"}),
+        (b'<posts><row Id="1"/></posts>', {"Id": "1"}),
+        (b'  <row Id="1"/> </postlinks>\r', {"Id": "1"}),
+        (b'<users><row Id="1"/>', {"Id": "1"}),
+        (b'<row Id="1"/></posthistory>', {"Id": "1"}),
+        (b"<rows>", "not_xml"),
         (b"</posts>", None),
         (b"   ", None),
         (b'<row Id="1" Body="cut o', "not_xml"),
@@ -55,7 +63,8 @@ def post(options: PostOptions | None = None, budget: Budget | None = None, **cha
         (b'<!ENTITY x SYSTEM "file:///etc/passwd">', "not_xml"),
         (b"garbage", "not_xml"),
         (b'<row Id="\xff"/>', "not_utf8"),
-        (b'<row Body="' + b"x" * 10_100_000 + b'"/>', "not_xml"),
+        (b'<row Body="' + b"x" * 10_100_000 + b'"/>', "line_too_long"),
+        (b'<row Body="' + b"x" * 4_000_000 + b'"/>', {"Body": "x" * 4_000_000}),
     ],
     ids=lambda value: repr(value)[:40],
 )
@@ -85,6 +94,7 @@ def test_a_question_is_its_title_and_its_body():
         accepted=9,
     )
     assert post(Tags="|algebra|order-theory|").tags == ("algebra", "order-theory")
+    assert post(LastEditDate="2025-01-02T03:04:05.678").edited == "2025-01-02"
     assert post(OwnerUserId=None, OwnerDisplayName=" user  12 ").author == "user 12"
 
 
@@ -121,6 +131,13 @@ def test_a_licence_is_that_of_the_day_unless_the_row_names_one(posted, said, lic
         ({"closed": False}, {"ClosedDate": "2014-01-01T00:00:00.000"}, "closed"),
         ({"tags": ("algebra", "x")}, {}, ""),
         ({"tags": ("x",)}, {}, "other_tags"),
+        ({"tags": ("Algebra",)}, {}, ""),
+        ({"tags": ("algebra",)}, {"Tags": "<ALGEBRA>"}, ""),
+        ({"without_tags": ("Order-Theory",)}, {}, "other_tags"),
+        ({}, {"LastEditDate": "2025-01-01T00:00:00.000"}, ""),
+        ({"edited_before": "2024-07-01"}, {"LastEditDate": "2024-07-01T00:00:00.000"}, "edited"),
+        ({"edited_before": "2024-07-01"}, {"LastEditDate": "2024-06-30T23:59:59.999"}, ""),
+        ({"edited_before": "2024-07-01"}, {}, ""),
         ({"without_tags": ("algebra",)}, {}, "other_tags"),
         ({"without_tags": ("x",)}, {"Tags": None}, ""),
         ({}, {"Body": "<p> </p>"}, "empty_text"),
@@ -150,6 +167,7 @@ def test_options_refuse_posts_by_name(options, changes, reason):
         ({"ParentId": None, "PostTypeId": "2"}, "bad_attribute"),
         ({"CreationDate": "yesterday"}, "bad_attribute"),
         ({"CreationDate": None}, "bad_attribute"),
+        ({"LastEditDate": "yesterday"}, "bad_attribute"),
         ({"Score": "many"}, "bad_attribute"),
     ],
 )
