@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
-import numpy.typing as npt
 
 from transforms.codec import to_json
 from transforms.decontamination.texts import ngrams, tokens

@@ -54,7 +54,7 @@ def inputs(data: Path, folder: Path) -> tuple[list[str], dict[str, list[str]], l
     """Problems, the texts of two benchmarks, and the flags that name them."""
     train, test = questions(data / "gsm8k")
     benchmarks = {"gsm8k": test[:300], "again": test[290:310]}
-    problems = train[:150] + [text.upper() + "!" for text in test[285:295]]
+    problems = train[:150] + [text.upper() + "…" for text in test[285:295]]
     problems += [re.sub(r"\d+", lambda n: str(int(n.group()) + 1), text) for text in test[:60]]
     problems += [" ".join(text.split()[-12:]) for text in test[60:90]]
     problems += [
@@ -162,7 +162,7 @@ def told_of(output: Path) -> dict[str, dict[str, int]]:
 
 
 def test_neighbours_are_found_by_meaning(embedding_model, tmp_path):
-    """A problem told in other words is found by its vector; of two that are nearly one, one stays."""
+    """A problem told in other words is found by its vector; of two nearly equal ones, one stays."""
     problem = "A farmer has 12 hens, and each of them lays 5 eggs a week. How many eggs are that?"
     other = "A hen lays five eggs in a week; how many do the twelve hens of a farmer lay?"
     clean = "Which prime number is even, and which of the others is the smallest that ends in 9?"

@@ -125,6 +125,7 @@ def test_a_signature_is_of_what_is_said():
     assert 0.6 < share(first, SIGNATURES.of(STORY.format(5, 90))) < 1
     assert share(first, SIGNATURES.of("How many teeth has a gear, if nobody counts them?")) < 0.2
     assert SIGNATURES.of("?") != SIGNATURES.of("!")
+    assert SIGNATURES.of("Let x ≤ 5.") != SIGNATURES.of("Let x ≥ 5.")
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.3, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0])
