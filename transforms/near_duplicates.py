@@ -1,17 +1,16 @@
 """Texts that say nearly the same: of each such group one stays, found by MinHash.
 
 A text's signature estimates which share of its runs of words it has in common with another one.
-Bands of the signature are keys: two texts that share one are compared.
+Bands of the signature are keys: texts that share one are compared.
 """
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
-import numpy.typing as npt
 
 from transforms.codec import to_json
 from transforms.decontamination.texts import ngrams, tokens
@@ -19,23 +18,26 @@ from transforms.grouping import Group
 from transforms.outcome import Outcome, SplitRejects
 from transforms.records import Reject
 
-Signature = npt.NDArray[np.uint32]
+Rank = Callable[[Any], tuple[Any, ...]]
+REPRESENTATIVES = 1_000  # of a band, so that texts of one template cost no square of their number
 _PERMUTATIONS = 128
 _SEED = 1
-_EDGES = "edges"
+_FOUND = 0.95  # the least probability with which two texts at the threshold share a band
 
 
 class Signed(NamedTuple):
-    """A record's id and the bytes of its signature."""
+    """A record's place in the order, its id and the bytes of its signature."""
 
+    rank: tuple[Any, ...]
     id: str
     signature: bytes
 
 
 class Edge(NamedTuple):
-    """Two records that are near: the later id first, and the estimated share."""
+    """A record near to an earlier one, which has this rank, and the estimated share."""
 
     later: str
+    rank: tuple[Any, ...]
     earlier: str
     share: float
 
@@ -57,7 +59,10 @@ class Signatures:
         return {**dataclasses.asdict(self), "permutations": _PERMUTATIONS, "bands": self.bands()}
 
     def bands(self) -> tuple[int, int]:
-        """How many bands there are, and the values in each: as datasketch finds best."""
+        """How many bands there are, and the values in each.
+
+        As long as they can be for texts at the threshold to share one with a probability of 0.95.
+        """
         return _bands(self.threshold)
 
     def of(self, text: str) -> bytes:
@@ -66,45 +71,55 @@ class Signatures:
 
         words = tokens(text) or [text.strip()]
         runs = ngrams(words, min(self.words, len(words)))
-
         made = MinHash(num_perm=_PERMUTATIONS, seed=_SEED)
         made.update_batch([run.to_bytes(8, "big") for run in sorted(runs)])
         return made.hashvalues.astype(np.uint32).tobytes()
+
+
+def unranked(record: Any) -> tuple[Any, ...]:
+    """No record is better than another."""
+    return ()
 
 
 @dataclasses.dataclass(eq=False)
 class RejectNearDuplicates(beam.PTransform):
     """Keep one of the records whose texts are nearly the same.
 
+    Records are in the order of (rank, id). In each band a record that is near an earlier
+    representative of the band is not one itself, and every other is; of these a band has at most
+    `REPRESENTATIVES`. A record that is near a representative in any of its bands goes.
+
     In:   records with an `id` and a `text`; ids are unique.
-    Out:  `rows`, in the order of ids every record that is not near one kept before it; `rejects`,
-          the others (`near_duplicate`), with the id of the kept one and the share in the detail.
-          No two rows are near, as far as their bands show, and every reject is near the row that it
-          names.
-    Cost: three shuffles: of signatures, 0.5 KB times the number of bands; of pairs of ids; and of
-          the records. Distinct signatures that share a band are compared with one another; one
-          worker holds the ids of all near pairs.
+    Out:  `rows`, the records that are near no representative; `rejects`, the others
+          (`near_duplicate`), with the id of the earliest one and the share in the detail. Every
+          reject is near an earlier record. No two rows are near that share a band, unless it has
+          too many representatives. A representative of one band may go by another band, and what
+          is near it goes all the same: of a chain, in which each text is near the one before it,
+          only the first is sure to stay.
+    Cost: three shuffles: of signatures, 0.5 KB times the number of bands; of pairs of ids, at most
+          one for each record and band; and of the records. A band's signatures in memory, each
+          compared with its representatives.
     Once: independent of input order, so retries are harmless.
     From: Broder's MinHash, by datasketch.
 
     Args:
         stage: the name in the rejects.
         signatures: how texts are compared.
+        rank: of two near records the one with the smaller rank stays, or of equal ones that with
+            the smaller id.
     """
 
     stage: str
     signatures: Signatures = Signatures()
+    rank: Rank = unranked
 
     def expand(self, records: beam.PCollection) -> Outcome:
         edges = (
             records
-            | "Bands" >> beam.FlatMap(banded, self.signatures)
+            | "Bands" >> beam.FlatMap(banded, self.signatures, self.rank)
             | "GroupBands" >> Group()
-            | "Compare"
-            >> beam.FlatMapTuple(functools.partial(compared, signatures=self.signatures))
-            | "KeyEdges" >> beam.Map(_together)
-            | "GroupEdges" >> Group()
-            | "Resolve" >> beam.FlatMapTuple(_resolved)
+            | "Compare" >> beam.FlatMapTuple(compared, signatures=self.signatures)
+            | "KeyEdges" >> beam.Map(_by_later)
         )
         keyed = (records | "KeyRecords" >> beam.Map(_by_id), edges)
         drop = functools.partial(_kept_or_reject, stage=self.stage)
@@ -116,58 +131,36 @@ class RejectNearDuplicates(beam.PTransform):
         )
 
 
-def banded(record: Any, signatures: Signatures) -> Iterator[tuple[str, Signed]]:
-    """A record's id and signature under each of its bands."""
+def banded(
+    record: Any, signatures: Signatures, rank: Rank = unranked
+) -> Iterator[tuple[str, Signed]]:
+    """A record's place, id and signature under each of its bands."""
     signature = signatures.of(record.text)
-    for key in _keys(signature, signatures):
-        yield key, Signed(record.id, signature)
+    for key in keys(signature, signatures):
+        yield key, Signed(rank(record), record.id, signature)
 
 
 def compared(
     band: str, signed: Iterable[Signed], signatures: Signatures = Signatures()
 ) -> Iterator[Edge]:
-    """The near pairs among the records of a band that are not compared in an earlier one.
-
-    Of equal signatures the smallest id is compared with others, and stands for the rest.
-    """
-    number = int(band.partition(":")[0])
-    by_signature: dict[bytes, list[str]] = {}
-    for one in signed:
-        by_signature.setdefault(one.signature, []).append(one.id)
-    first = sorted((min(ids), signature) for signature, ids in by_signature.items())
-    if number == 0:
-        for signature_ids in by_signature.values():
-            smallest, *others = sorted(signature_ids)
-            yield from (Edge(other, smallest, 1.0) for other in others)
-    values = np.array([np.frombuffer(signature, np.uint32) for _, signature in first])
-    for later in range(1, len(first)):
-        shares = (values[:later] == values[later]).mean(axis=1)
-        for earlier in np.flatnonzero(shares >= signatures.threshold):
-            keys = (_keys(first[place][1], signatures) for place in (earlier, later))
-            shared = [one for one, (a, b) in enumerate(zip(*keys, strict=True)) if a == b]
-            if shared[0] == number:
-                yield Edge(first[later][0], first[earlier][0], round(float(shares[earlier]), 4))
+    """Each record of a band that is near a representative, with the earliest such one."""
+    rest = sorted(signed)
+    values = np.array([np.frombuffer(one.signature, np.uint32) for one in rest]).T.copy()
+    places = np.arange(len(rest))
+    for _ in range(REPRESENTATIVES):
+        if len(places) < 2:
+            return
+        equal = (values == values[:, :1]).sum(axis=0, dtype=np.uint8)
+        is_near = equal / _PERMUTATIONS >= signatures.threshold
+        first = rest[places[0]]
+        for place in np.flatnonzero(is_near)[1:]:
+            share = round(int(equal[place]) / _PERMUTATIONS, 4)
+            yield Edge(rest[places[place]].id, first.rank, first.id, share)
+        values, places = values[:, ~is_near], places[~is_near]
 
 
-def resolved(edges: Iterable[Edge]) -> dict[str, Edge]:
-    """The records that go, each with its edge to one that stays: greedily, in the order of ids."""
-    near: dict[str, list[Edge]] = {}
-    for edge in edges:
-        near.setdefault(edge.later, []).append(edge)
-    gone: dict[str, Edge] = {}
-    for later in sorted(near):
-        equal = next((edge.earlier for edge in near[later] if edge.share == 1.0), None)
-        if equal is not None and equal in gone:
-            kept = gone[equal]
-            gone[later] = Edge(later, kept.earlier, kept.share)
-            continue
-        staying = [edge for edge in near[later] if edge.earlier not in gone]
-        if staying:
-            gone[later] = min(staying, key=lambda edge: (-edge.share, edge.earlier))
-    return gone
-
-
-def _keys(signature: bytes, signatures: Signatures) -> Sequence[str]:
+def keys(signature: bytes, signatures: Signatures) -> Sequence[str]:
+    """The bands of a signature, each under its number."""
     bands, values = signatures.bands()
     width = 4 * values
     return [
@@ -178,18 +171,15 @@ def _keys(signature: bytes, signatures: Signatures) -> Sequence[str]:
 
 @functools.lru_cache(maxsize=8)
 def _bands(threshold: float) -> tuple[int, int]:
-    from datasketch import MinHashLSH
-
-    index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)  # a search of some seconds
-    return index.b, index.r
-
-
-def _together(edge: Edge) -> tuple[str, Edge]:
-    return _EDGES, edge
+    for values in range(_PERMUTATIONS, 1, -1):
+        bands = _PERMUTATIONS // values
+        if 1 - (1 - threshold**values) ** bands >= _FOUND:
+            return bands, values
+    return _PERMUTATIONS, 1  # a band for each value: more cannot be had
 
 
-def _resolved(key: str, edges: Iterable[Edge]) -> Iterator[tuple[str, Edge]]:
-    yield from resolved(edges).items()
+def _by_later(edge: Edge) -> tuple[str, Edge]:
+    return edge.later, edge
 
 
 def _by_id(record: Any) -> tuple[str, Any]:
@@ -197,16 +187,14 @@ def _by_id(record: Any) -> tuple[str, Any]:
 
 
 def _kept_or_reject(record_id: str, parts: Iterable[Any], stage: str) -> Iterator[Any]:
-    edge: Edge | None = None
-    records = []
+    edges: list[Edge] = []
+    records: list[Any] = []
     for part in parts:
-        if isinstance(part, Edge):
-            edge = part
-        else:
-            records.append(part)
+        (edges if isinstance(part, Edge) else records).append(part)
+    edge = min(edges, key=lambda one: (one.rank, one.earlier), default=None)
     for record in sorted(records, key=to_json):
         if edge is None:
             yield record
             continue
         detail = f"near {edge.earlier}: they share {edge.share:.0%}"
-        yield Reject(stage, "near_duplicate", detail, record_id, to_json(record), reply="")
+        yield Reject(stage, "near_duplicate", detail, record.id, to_json(record), reply="")

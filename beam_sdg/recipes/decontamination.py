@@ -62,7 +62,8 @@ class DecontaminationConfig(MatchSettings):
     )
     check_contamination: bool = pydantic.Field(
         True,
-        description="ask a model about what is similar; without, neighbours are contaminated",
+        description="ask a model about what is similar; without, neighbours are contaminated, "
+        "and texts that differ in brackets alone",
     )
     check_both_ways: bool = pydantic.Field(
         False, description="ask about each pair a second time, swapped; one yes is enough"

@@ -25,7 +25,12 @@ from transforms.forum_problems import answering, classification, conversion, ext
 from transforms.forum_problems.answering import JoinThreads
 from transforms.forum_problems.classification import CLASSES, PROOF, RemoveClass, SelectClass
 from transforms.forum_problems.extraction import SplitProblems
-from transforms.forum_problems.merging import MergeProblems, TakeProblems, labelled_problem
+from transforms.forum_problems.merging import (
+    MergeProblems,
+    TakeProblems,
+    labelled_problem,
+    rank_of,
+)
 from transforms.forum_problems.records import (
     ClassVote,
     Extraction,
@@ -157,7 +162,7 @@ def problem_stages(config: ForumProblemsConfig, context: Context) -> Iterator[St
         one_per=tuple(merged),
     )
     last = "merge_data"
-    for stage in near_duplicates(last, config, ForumProblem):
+    for stage in near_duplicates(last, config, ForumProblem, rank_of):
         yield stage
         last = stage.name
     yield from decontaminate(context, last, config, ForumProblem, labelled_problem)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pydantic
 
 from beam_sdg.stages import Stage
-from transforms.near_duplicates import RejectNearDuplicates, Signatures
+from transforms.near_duplicates import Rank, RejectNearDuplicates, Signatures, unranked
 
 NAME = "near_duplicates"
 
@@ -17,20 +17,25 @@ class NearDuplicatesConfig(pydantic.BaseModel, frozen=True, extra="forbid"):
         0.0,
         ge=0,
         le=1,
-        description="reject rows of which so large a share is in one that is kept, as in 0.8 "
-        "(default: none)",
+        description="reject rows that have with an earlier one so large a share in common of all "
+        "runs of words that either has, as in 0.8 (default: none)",
     )
 
 
-def near_duplicates(after: str, config: NearDuplicatesConfig, row_type: type) -> Iterator[Stage]:
-    """The stage that drops near duplicates from the rows of the stage `after`, if asked for."""
+def near_duplicates(
+    after: str, config: NearDuplicatesConfig, row_type: type, rank: Rank = unranked
+) -> Iterator[Stage]:
+    """The stage that drops near duplicates from the rows of the stage `after`, if asked for.
+
+    Of near ones the row with the smallest `rank` stays.
+    """
     if not config.near_duplicates:
         return
     signatures = Signatures(config.near_duplicates)
     yield Stage(
         name=NAME,
-        transform=RejectNearDuplicates(NAME, signatures),
+        transform=RejectNearDuplicates(NAME, signatures, rank),
         row_type=row_type,
-        settings=signatures.settings(),
+        settings={**signatures.settings(), "rank": rank.__qualname__},
         inputs=(after,),
     )

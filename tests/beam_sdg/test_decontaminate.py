@@ -54,7 +54,7 @@ def inputs(data: Path, folder: Path) -> tuple[list[str], dict[str, list[str]], l
     """Problems, the texts of two benchmarks, and the flags that name them."""
     train, test = questions(data / "gsm8k")
     benchmarks = {"gsm8k": test[:300], "again": test[290:310]}
-    problems = train[:150] + [text.upper() + "!" for text in test[285:295]]
+    problems = train[:150] + [text.upper() + "…" for text in test[285:295]]
     problems += [re.sub(r"\d+", lambda n: str(int(n.group()) + 1), text) for text in test[:60]]
     problems += [" ".join(text.split()[-12:]) for text in test[60:90]]
     problems += [

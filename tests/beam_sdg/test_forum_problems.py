@@ -15,6 +15,8 @@ from beam_sdg.recipes.recipe import Context
 from tests import planned, planned_forums
 from tests.planned_forums import Plan
 from transforms.engines.rehearsal import Rehearsal
+from transforms.forum_problems.merging import rank_of
+from transforms.near_duplicates import RejectNearDuplicates
 
 FAULTS = "malformed=0.04,correctable=0.04,failing=0.03"
 ENGINE = Rehearsal(malformed=0.04, correctable=0.04, failing=0.03)
@@ -139,6 +141,18 @@ def test_a_mode_has_the_published_settings():
     assert {"extract_problems", "classify_converted_mcq", "convert_proofs"} < models.keys()
     greedy = [name for name in asks if name.split("_")[0] in ("extract", "classify", "convert")]
     assert {asks[name].sampling.temperature for name in greedy} == {0}
+
+
+@pytest.mark.parametrize("share", ["0.8", "0.99", "1"])
+def test_of_near_duplicates_that_stays_whose_answer_is_known(share):
+    """As of equal texts; whatever share is asked for."""
+    arguments = [f"--near_duplicates={share}", f"--threads=forum={SAMPLES / 'forum.jsonl'}"]
+    flags = parse_flags(OPENMATHREASONING_PROBLEMS, arguments, "beam-sdg")
+    stages = OPENMATHREASONING_PROBLEMS.stages(flags.config, Context(models=flags.models))
+    [stage] = [stage for stage in stages if stage.name == "near_duplicates"]
+    assert isinstance(stage.transform, RejectNearDuplicates)
+    assert stage.transform.rank is rank_of
+    assert stage.settings["rank"] == "rank_of"
 
 
 @pytest.mark.parametrize("recipe", ["nemotron-math-v2", "openmathreasoning-solutions"])

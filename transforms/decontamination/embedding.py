@@ -46,7 +46,7 @@ class EmbeddingModel:
     revision: str = ""
 
     def vectors(self, texts: Sequence[str]) -> Vectors:
-        """A vector of length 1 for each text; of a long one, for what the model takes of it.
+        """A vector of length 1 for each text, of one or more; a long one counts as far as it fits.
 
         Cost: a pass of the model, on a GPU where there is one.
 
@@ -57,15 +57,16 @@ class EmbeddingModel:
         model = _loaded(self.name, self.revision)
         encoded = model.tokenizer(list(texts), truncation=True, max_length=model.max_seq_length)
         lengths = [len(ids) for ids in encoded["input_ids"]]
-        found = np.zeros((len(texts), _dimensions(model)), np.float32)
+        made: dict[int, Vectors] = {}
         shapes: dict[int, list[int]] = {}
         for number, length in enumerate(lengths):
             shapes.setdefault(_padded(length, model.max_seq_length), []).append(number)
         for shape, numbers in sorted(shapes.items()):
             for start in range(0, len(numbers), _ROWS):
                 batch = numbers[start : start + _ROWS]
-                found[batch] = _embedded(model, [texts[number] for number in batch], shape)
-        return found
+                vectors = _embedded(model, [texts[number] for number in batch], shape)
+                made.update(zip(batch, vectors, strict=True))
+        return np.stack([made[number] for number in range(len(texts))])
 
     def check(self) -> None:
         """Make sure that what it needs is installed.
@@ -141,10 +142,6 @@ def _embedded(model: Any, texts: list[str], shape: int) -> Vectors:
         made = model(on_device)["sentence_embedding"].float().cpu().numpy()
     made = made[: len(texts)]
     return made / np.linalg.norm(made, axis=1, keepdims=True)
-
-
-def _dimensions(model: Any) -> int:
-    return int(model.get_embedding_dimension())
 
 
 @functools.lru_cache(maxsize=2)

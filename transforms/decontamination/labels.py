@@ -21,7 +21,7 @@ from transforms.decontamination.records import (
     PairVote,
     Similar,
 )
-from transforms.decontamination.reference import NEIGHBOURS
+from transforms.decontamination.reference import EXACT, NEIGHBOURS
 from transforms.grouping import Group
 from transforms.outcome import Outcome, SplitRejects, without_rejects
 from transforms.records import Reject
@@ -45,7 +45,8 @@ class LabelSimilar(beam.PTransform):
 
     Args:
         both_ways: whether pairs were asked about in both directions.
-        checked: whether a model was asked at all; else neighbours are taken for certain.
+        checked: whether a model was asked at all; else neighbours, and texts that are equal but for
+            brackets, are taken for certain.
     """
 
     shard_by_shard = True
@@ -150,10 +151,10 @@ def _verdict(similar: Similar, findings: tuple[Finding, ...], checked: bool) -> 
 def decides(match: Match, checked: bool) -> bool:
     """Whether a match says by itself that its record is contaminated.
 
-    Where no model is asked a neighbour does, since there is a threshold on it; words in common that
-    are too few to be certain do not.
+    Where no model is asked a neighbour does, since there is a threshold on it, and a text that is
+    equal but for brackets; words in common that are too few to be certain do not.
     """
-    return match.is_certain or (not checked and match.method == NEIGHBOURS)
+    return match.is_certain or (not checked and match.method in (EXACT, NEIGHBOURS))
 
 
 def is_contaminated(label: ContaminationLabel) -> bool:

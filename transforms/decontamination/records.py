@@ -25,8 +25,8 @@ class BenchmarkRow:
 class Match:
     """A benchmark's row that a text is like, by the `method` that says so, and how much it is.
 
-    `score` is 1 of equal texts, the share of the row's n-grams, or a cosine. What is not certain is
-    for a model to check.
+    `score` is 1 of texts that are equal, brackets apart, the share of the row's n-grams, or a
+    cosine. What is not certain is for a model to check.
     """
 
     benchmark: str

@@ -9,7 +9,7 @@ import pydantic
 
 from transforms.decontamination.embedding import EmbeddingModel, NeighbourIndex
 from transforms.decontamination.records import BenchmarkRow, Match
-from transforms.decontamination.texts import canonical_text, ngrams, tokens
+from transforms.decontamination.texts import bracketed_text, canonical_text, ngrams, tokens
 
 Method = Literal["exact", "ngrams", "neighbours"]
 EXACT: Method = "exact"
@@ -65,14 +65,18 @@ class Reference:
         self._settings = settings
         by_text: dict[str, list[BenchmarkRow]] = {}
         for row in sorted(rows, key=lambda row: (row.text, row.benchmark, row.row)):
-            by_text.setdefault(canonical_text(row.text), []).append(row)
+            by_text.setdefault(bracketed_text(row.text), []).append(row)
+        self._bracketed = list(by_text)
         self._rows = list(by_text.values())
-        self._exact = {text: number for number, text in enumerate(by_text)}
+        texts = [canonical_text(rows[0].text) for rows in self._rows]
+        self._exact: dict[str, list[int]] = {}
+        for number, text in enumerate(texts):
+            self._exact.setdefault(text, []).append(number)
         self._runs: dict[int, list[int]] = {}
         self._totals: list[int] = []
         methods = settings.contamination_methods
         if NGRAMS in methods:
-            for number, text in enumerate(by_text):
+            for number, text in enumerate(texts):
                 found = ngrams(text.split(" "), settings.ngram_size)
                 self._totals.append(len(found))
                 for run in found:
@@ -108,9 +112,9 @@ class Reference:
 
     def _by_words(self, text: str) -> Iterator[tuple[int, str, float, bool]]:
         methods = self._settings.contamination_methods
-        exact = self._exact.get(canonical_text(text)) if EXACT in methods else None
-        if exact is not None:
-            yield exact, EXACT, 1.0, True
+        if EXACT in methods:
+            for number in self._exact.get(canonical_text(text), ()):
+                yield number, EXACT, 1.0, self._bracketed[number] == bracketed_text(text)
         if NGRAMS not in methods:
             return
         own = ngrams(tokens(text), self._settings.ngram_size)

@@ -77,13 +77,18 @@ def distinct(
     text_digest: str, problems: Iterable[ForumProblem], stage: str = ""
 ) -> Iterator[ForumProblem | Reject]:
     """Of problems with one text that which stays, under its new id, and the rejects of the rest."""
-    kept, *others = sorted(problems, key=_rank)
+    kept, *others = sorted(problems, key=rank_of)
     yield dataclasses.replace(kept, id=digest("problem", digest("text", kept.text), 0))
     for other in others:
         detail = f"{kept.id} has the same text"
         if has_answer(other.expected_answer):
             detail += f"; its answer is {kept.expected_answer!r}, not {other.expected_answer!r}"
         yield Reject(stage, "duplicate", detail, other.id, to_json(other), reply="")
+
+
+def rank_of(problem: ForumProblem) -> tuple[int, str]:
+    """The order in which problems are worth keeping: those first whose answer is known."""
+    return PROBLEM_TYPES.index(problem.problem_type), problem.id
 
 
 def labelled_problem(problem: ForumProblem, label: ContaminationLabel) -> ForumProblem:
@@ -131,10 +136,6 @@ def example_of(merged: ForumProblem) -> ForumProblemExample:
 
 def _keyed_by_text(problem: ForumProblem) -> tuple[str, ForumProblem]:
     return digest("text", " ".join(problem.text.split())), problem
-
-
-def _rank(problem: ForumProblem) -> tuple[int, str]:
-    return PROBLEM_TYPES.index(problem.problem_type), problem.id
 
 
 def _told(call: Call) -> dict[str, Any]:

@@ -101,7 +101,9 @@ def test_what_is_certain_needs_no_vote():
 
 
 def test_without_a_model_the_threshold_decides():
-    """Of neighbours; a few words in common are nothing."""
+    """Of neighbours, and of words that are equal but for brackets; a few in common are nothing."""
+    assert label(similar(match("1", "exact")), checked=False).verdict == "contaminated"
+    assert label(similar(match("1", "exact")), False).verdict == "clean"
     assert label(similar(match("1")), checked=False).verdict == "contaminated"
     assert label(similar(match("1", "ngrams")), checked=False).verdict == "clean"
 

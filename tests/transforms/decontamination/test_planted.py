@@ -48,14 +48,14 @@ def test_words_find_what_is_planted_in_all_of_gsm8k(gsm8k):
 
 
 def test_neighbours_find_what_words_do_not(gsm8k, embedding_model):
-    """Of a few questions, to be quick: 8 of each kind among 24 of train, in 120 of test."""
+    """Of fewer questions, to be quick: 50 of each kind among 50 of train, in 160 of test."""
     train, test = gsm8k
-    looked_at: list[Candidate] = candidates(train[:24], test[:120], each=8)
+    looked_at: list[Candidate] = candidates(train[:50], test[:160])
     settings = MatchSettings(contamination_methods=(NEIGHBOURS,))
     near = counts(
-        looked_at, test[:120], settings, lambda match: True, EmbeddingModel(embedding_model)
+        looked_at, test[:160], settings, lambda match: True, EmbeddingModel(embedding_model)
     )
-    assert near[VERBATIM] == 8
-    assert near[CHANGED] >= 7
-    assert near[REWORDED] >= 7
-    assert near[TRAIN] <= 2
+    assert near[VERBATIM] == PLANTED
+    assert near[CHANGED] >= 0.9 * PLANTED
+    assert near[REWORDED] >= 0.9 * PLANTED
+    assert near[TRAIN] <= 0.2 * 50

@@ -35,6 +35,19 @@ def test_an_equal_text_is_found_in_every_benchmark_that_has_it():
     assert told(matches("what is 2+2")) == [("short", "exact", 1.0, True)]
 
 
+def test_texts_that_differ_in_brackets_are_for_a_model():
+    """Equal words are certain only with equal brackets, of each row by itself."""
+    rows = [
+        BenchmarkRow("sums", "1", "What is (2+3)4?"),
+        BenchmarkRow("sums", "2", "What is 2+3·4?"),
+    ]
+    found = matches("what is (2+3) · 4", rows)
+    assert [(match.row, match.method, match.is_certain) for match in found] == [
+        ("1", "exact", True), ("2", "exact", False),
+    ]  # fmt: skip
+    assert [match.is_certain for match in matches("What is 2+(3·4)?", rows)] == [False, False]
+
+
 def test_a_part_of_a_text_is_found_by_its_runs():
     """Half of them are certain, fewer are for a model; words that are not in a row are nothing."""
     words = STORY.split()
