@@ -66,7 +66,6 @@ class Signatures:
 
         words = tokens(text) or [text.strip()]
         runs = ngrams(words, min(self.words, len(words)))
-        from datasketch import MinHash  # takes half a second, which few runs need
 
         made = MinHash(num_perm=_PERMUTATIONS, seed=_SEED)
         made.update_batch([run.to_bytes(8, "big") for run in sorted(runs)])
