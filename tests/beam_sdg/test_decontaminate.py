@@ -162,7 +162,7 @@ def told_of(output: Path) -> dict[str, dict[str, int]]:
 
 
 def test_neighbours_are_found_by_meaning(embedding_model, tmp_path):
-    """A problem told in other words is found by its vector; of two that are nearly one, one stays."""
+    """A problem in other words is found by its vector; of two that are nearly one, one stays."""
     problem = "A farmer has 12 hens, and each of them lays 5 eggs a week. How many eggs are that?"
     other = "A hen lays five eggs in a week; how many do the twelve hens of a farmer lay?"
     clean = "Which prime number is even, and which of the others is the smallest that ends in 9?"
