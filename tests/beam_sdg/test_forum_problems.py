@@ -43,7 +43,10 @@ def stages_that_say(output: Path, said: str) -> set[str]:
 
 
 def test_threads_come_out_as_planned(data, beam_sdg_command, tmp_path):
-    """Ten of AoPS and a dump of all kinds: every problem kept and every reject is planned."""
+    """Ten of AoPS and a dump of all kinds: every problem kept and every reject is planned.
+
+    BEAM_SDG_PROBLEMS=50000 is a dump of about 100,000 posts.
+    """
     count = planned.problems(110)
     dump = planned_forums.dump_of(planned_forums.written_threads(count))
     (tmp_path / "boats.stackexchange.com").mkdir()
