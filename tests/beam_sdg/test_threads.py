@@ -336,7 +336,7 @@ def test_formats_have_names():
     for written, said in (
         ("reddit=x.jsonl", "known: aops, forum, stackexchange"),
         ("stackexchange", "write --threads stackexchange=FILE"),
-        ("forum", "write forum=FILE"),
+        ("forum", "write --threads forum=FILE"),
     ):
         with pytest.raises(UsageError, match=said):
             parsed(written)
