@@ -144,6 +144,18 @@ def rows() -> list[str]:
 KNOWN = messages() | reasons()
 
 
+def test_no_page_has_a_figure_yet_to_be_measured():
+    """What is to be filled in is not published."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    left = re.compile(r"\b(?:MEASURED|TODO|TBD|FIXME|XXX)\b")
+    assert not [
+        f"{page.relative_to(ROOT)}:{number}"
+        for page in pages
+        for number, line in enumerate(page.read_text().splitlines(), start=1)
+        if left.search(line)
+    ]
+
+
 def test_the_page_explains_every_message_and_every_reason():
     """Each has a row in a table of the page, under the heading where it belongs."""
     missing = [

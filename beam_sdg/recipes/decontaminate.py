@@ -10,13 +10,13 @@ from typing import ClassVar
 
 import pydantic
 
-from beam_sdg.recipes.decontamination import DecontaminationConfig, decontaminate
+from beam_sdg.recipes.decontamination import NO_BENCHMARKS, DecontaminationConfig, decontaminate
 from beam_sdg.recipes.near_duplicates import NearDuplicatesConfig, near_duplicates
 from beam_sdg.recipes.problems import AnsweredProblemsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import same
 from beam_sdg.stages import Stage
-from transforms.decontamination.labels import evidence, is_contaminated
+from transforms.decontamination.labels import calls_of, evidence, is_contaminated
 from transforms.decontamination.records import ContaminationLabel
 from transforms.records import Call, Origin, Problem
 
@@ -73,7 +73,7 @@ class DecontaminateConfig(AnsweredProblemsConfig, DecontaminationConfig, NearDup
 
     @pydantic.model_validator(mode="after")
     def _names_benchmarks(self) -> "DecontaminateConfig":
-        if self.problems and not self.benchmarks:
+        if (self.problems and not self.benchmarks) or self.benchmarks == NO_BENCHMARKS:
             raise ValueError(
                 "benchmarks are missing, with which the problems are to be compared; write "
                 "--benchmarks published, or NAME=FILE"
@@ -94,7 +94,6 @@ def put(problem: Problem, label: ContaminationLabel) -> DecontaminatedProblem:
         )
         for finding in evidence(label)
     )
-    calls = {call.keys: call for finding in label.findings for call in finding.calls}
     origin = Origin(problem.id, problem.source, problem.source_id, problem.licence, problem.extra)
     return DecontaminatedProblem(
         id=problem.id,
@@ -104,7 +103,7 @@ def put(problem: Problem, label: ContaminationLabel) -> DecontaminatedProblem:
         verdict=label.verdict,
         found_in=found,
         extra=problem.extra,
-        provenance=DecontaminationProvenance(origin, tuple(calls.values())),
+        provenance=DecontaminationProvenance(origin, calls_of(label)),
     )
 
 

@@ -40,11 +40,14 @@ from transforms.decontamination.records import (
 )
 from transforms.decontamination.reference import NEIGHBOURS, MatchSettings, Method
 from transforms.decontamination.similar import FindSimilar
+from transforms.engines.rehearsal import Rehearsal
+from transforms.errors import UsageError
 from transforms.records import Problem
 from transforms.seeding import digest
 
 NAME = "decontaminate"
 LABELS = f"{NAME}.labels"
+NO_BENCHMARKS = ("none",)
 
 
 class DecontaminationConfig(MatchSettings):
@@ -53,7 +56,7 @@ class DecontaminationConfig(MatchSettings):
     benchmarks: tuple[str, ...] = pydantic.Field(
         (),
         description=f"what rows are compared with: {ALL_PUBLISHED}, or some of "
-        f"{', '.join(PUBLISHED)}; NAME=FILE, or hf://…; several, separated by commas",
+        f"{', '.join(PUBLISHED)}; NAME=FILE, or hf://…; several, separated by commas; or none",
     )
     embedding_model: str = pydantic.Field(
         PUBLISHED_MODEL,
@@ -73,6 +76,22 @@ class DecontaminationConfig(MatchSettings):
     )
 
 
+def require_benchmarks(context: Context, config: DecontaminationConfig, asked: str) -> None:
+    """See that it was said what to compare with, or that nothing is to be compared.
+
+    Rows of which the stage `asked` only rehearses are nobody's training data.
+
+    Raises:
+        UsageError: nothing was said.
+    """
+    if not config.benchmarks and not isinstance(context.engine_of(asked), Rehearsal):
+        raise UsageError(
+            "--benchmarks is missing: forums discuss the problems of benchmarks, and a model that "
+            "learned these is measured by nothing; write --benchmarks published, or NAME=FILE, or "
+            "--benchmarks none to compare with nothing"
+        )
+
+
 def decontaminate(
     context: Context,
     after: str,
@@ -85,12 +104,12 @@ def decontaminate(
     The last one has them under their ids, of type `row_type`: what `put` makes of a row and its
     label. Without it, a row gets its label into its `extra`, or where contaminated ones are
     removed, the others stay as they came. `LABELS` has the labels. There are no stages where no
-    benchmarks are named.
+    benchmarks are named, or `none`.
 
     Raises:
         UsageError, InputError: a benchmark or the embedding model cannot be had.
     """
-    if not config.benchmarks:
+    if config.benchmarks in ((), NO_BENCHMARKS):
         return
     benchmarks = BenchmarkSources.parse(config.benchmarks)
     settings = MatchSettings(**config.model_dump(include=set(MatchSettings.model_fields)))

@@ -14,7 +14,11 @@ from typing import ClassVar, Self
 
 import pydantic
 
-from beam_sdg.recipes.decontamination import DecontaminationConfig, decontaminate
+from beam_sdg.recipes.decontamination import (
+    DecontaminationConfig,
+    decontaminate,
+    require_benchmarks,
+)
 from beam_sdg.recipes.near_duplicates import NearDuplicatesConfig, near_duplicates
 from beam_sdg.recipes.problems import SAMPLES, AnsweredProblemsConfig
 from beam_sdg.recipes.recipe import Context, RecipeConfig
@@ -81,6 +85,12 @@ class ForumProblemsConfig(ThreadsConfig, DecontaminationConfig, NearDuplicatesCo
 class FromThreadsConfig(ForumProblemsConfig, AnsweredProblemsConfig):
     """Base of those that solve problems, of files or out of threads."""
 
+    remove_contaminated: bool = pydantic.Field(
+        False,
+        description="reject contaminated rows before they are solved; without, they are labelled "
+        "(default with --threads: true)",
+    )
+
     @pydantic.model_validator(mode="after")
     def _reads_one_thing(self) -> Self:
         if self.threads and self.problems:
@@ -98,6 +108,8 @@ def problems(config: FromThreadsConfig, context: Context) -> list[Stage]:
         UsageError, InputError: something that is named cannot be had.
     """
     if config.threads:
+        if "remove_contaminated" not in config.model_fields_set:
+            config = config.model_copy(update={"remove_contaminated": True})
         found = list(problem_stages(config, context))
         most = config.num_records
         take = Stage(
@@ -122,6 +134,8 @@ def problem_stages(config: ForumProblemsConfig, context: Context) -> Iterator[St
     Raises:
         UsageError, InputError: something that is named cannot be had.
     """
+    if config.threads:
+        require_benchmarks(context, config, "extract_problems")
     threads = config.part(ThreadsConfig).model_copy(update={"num_threads": config.threads_read()})
     yield read_threads(context, threads, sample=f"forum={SAMPLES / 'forum.jsonl'}")
     yield context.ask(

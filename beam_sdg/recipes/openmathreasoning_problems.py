@@ -22,11 +22,12 @@ _FULL = (
     "--contamination_methods=exact,neighbours",
     "--similar_top_k=1",
     "--similarity_threshold=-1",
+    "--num_records=1000000",
 )
 MODES = {
     "demo": ("--endpoint=nvidia", "--model=meta/llama-3.3-70b-instruct", "--num_records=10"),
     "qwen-instruct": ("--threads=aops", *_FULL),
-    "stackexchange": ("--convert_proofs=false", *_FULL),
+    "stackexchange": ("--threads=stackexchange", "--convert_proofs=false", *_FULL),
 }
 
 

@@ -97,11 +97,11 @@ def parsed(written: str, licence: str | None = None, site: str = "") -> AnySourc
     if name == STACKEXCHANGE and named:
         return DumpSource(pattern=pattern, site=site)
     if name == STACKEXCHANGE:
-        raise UsageError(f"{name} is not read from the hub; write {name}=FILE")
+        raise UsageError(f"{name} is not read from the hub; write --threads {name}=FILE")
     if name in THREAD_FORMATS and not named:
         published = THREAD_FORMATS[name].published
         if published is None:
-            raise UsageError(f"{name} is not read from the hub; write {name}=FILE")
+            raise UsageError(f"{name} is not read from the hub; write --threads {name}=FILE")
         pattern = published
     elif name not in THREAD_FORMATS:
         if re.fullmatch(r"\w+=.*", written) and not matching(written):

@@ -335,8 +335,8 @@ def test_formats_have_names():
     assert parsed("aops").pattern.startswith("hf://DeepStudentLlama/AoPS-Instruct")
     for written, said in (
         ("reddit=x.jsonl", "known: aops, forum, stackexchange"),
-        ("stackexchange", "write stackexchange=FILE"),
-        ("forum", "write forum=FILE"),
+        ("stackexchange", "write --threads stackexchange=FILE"),
+        ("forum", "write --threads forum=FILE"),
     ):
         with pytest.raises(UsageError, match=said):
             parsed(written)

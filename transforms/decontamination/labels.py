@@ -12,10 +12,11 @@ from typing import Any
 
 import apache_beam as beam
 
-from transforms.codec import canonical_json, to_json
+from transforms.codec import canonical_json, to_json, to_row
 from transforms.decontamination.checking import NO, YES, is_suspect, pairs_of
 from transforms.decontamination.records import (
     ContaminationLabel,
+    Evidence,
     Finding,
     Match,
     PairVote,
@@ -24,7 +25,7 @@ from transforms.decontamination.records import (
 from transforms.decontamination.reference import EXACT, NEIGHBOURS
 from transforms.grouping import Group
 from transforms.outcome import Outcome, SplitRejects, without_rejects
-from transforms.records import Reject
+from transforms.records import Call, Reject
 
 CONTAMINATED, UNCHECKED, CLEAN = "contaminated", "unchecked", "clean"
 UNREADABLE = "unreadable"
@@ -173,23 +174,30 @@ def evidence(label: ContaminationLabel) -> list[Finding]:
     return certain or voted or by_threshold
 
 
-def told(label: ContaminationLabel) -> list[dict[str, Any]]:
+def told(label: ContaminationLabel) -> tuple[Evidence, ...]:
     """The evidence, in a few words each."""
-    return [
-        {
-            "benchmark": finding.match.benchmark,
-            "row": finding.match.row,
-            "method": finding.match.method,
-            "score": finding.match.score,
-            "votes": list(finding.votes),
-        }
+    return tuple(
+        Evidence(
+            finding.match.benchmark,
+            finding.match.row,
+            finding.match.method,
+            finding.match.score,
+            finding.votes,
+        )
         for finding in evidence(label)
-    ]
+    )
+
+
+def calls_of(label: ContaminationLabel) -> tuple[Call, ...]:
+    """How a model was asked about the record, each call once, whatever it said."""
+    calls = {call.keys: call for finding in label.findings for call in finding.calls}
+    return tuple(calls.values())
 
 
 def into_extra(record: Any, label: ContaminationLabel) -> Any:
     """The record with its label among its other columns: `contaminated` and `contamination`."""
-    columns = {"contaminated": is_contaminated(label), "contamination": told(label)}
+    found = [to_row(one) for one in told(label)]
+    columns = {"contaminated": is_contaminated(label), "contamination": found}
     extra = canonical_json({**json.loads(record.extra), **columns})
     return dataclasses.replace(record, extra=extra)
 

@@ -81,6 +81,17 @@ class Finding:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a row tells of a finding for which it is contaminated or unchecked."""
+
+    benchmark: str
+    row: str
+    method: str
+    score: float
+    votes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ContaminationLabel:
     """What decontamination says of a record, and why.
 

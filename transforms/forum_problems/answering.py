@@ -36,10 +36,29 @@ _NOT_FOUND = re.compile(
     r"no (?:final |clear )?answer (?:is |was )?(?:found|given|stated|provided))\b",
     re.IGNORECASE,
 )
-_NONE = re.compile(
-    r"\W*(?:null|none|n/?a|unknown|undetermined|no answer|not (?:found|given|stated|provided))\W*",
-    re.IGNORECASE,
+_GIVEN = (
+    r"(?:found|given|stated|provided|specified|available|posted|mentioned|known|reached|determined)"
 )
+_USABLE = r"(?:\s(?:final|clear|usable|definite|explicit|single|correct|complete))?"
+# "No solution" and "none" answer a question; that none was given is said in other words.
+_NONE = re.compile(
+    rf"""\W*(?:null | n/?a | unknown | undetermined
+    | (?:the\s)?(?:final\s)?answer(?:\s(?:is|was|has|can|could))?\s(?:not|never)(?:\sbe(?:en)?)?
+      \s{_GIVEN}
+    | (?:there\s(?:is|was)\s)?no{_USABLE}\sanswer(?:(?:\s(?:is|was))?\s{_GIVEN})?
+    | no{_USABLE}\s(?:solution|value|result)(?:\s(?:is|was))?\s{_GIVEN}
+    | (?:none|not)(?:\s(?:is|was))?\s{_GIVEN}
+    | (?:no\sone|nobody)\s(?:gives|gave|posts|posted|states|stated|provides|provided|finds|found)
+      \s(?:an?|the|any){_USABLE}\s(?:answer|solution|value)
+    )(?:\s(?:yet|here|so\sfar))?\W*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_EMPTY = re.compile(r"[-–—−?!.…*_$~\s]*|\\(?:boxed|fbox)\s*\{\s*\}|None")
+_TEXT = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{")
+_OPENS = re.compile(
+    r"\\\\|(?P<up>\\begin\b|\\\[|\{)|(?P<down>\\end\b|\\\]|\})|(?P<turn>\$\$)|\\.", re.DOTALL
+)
+_GOES_ON = re.compile(r"(?:[,;=]|\\\\|\b(?:and|or))\s*\Z", re.IGNORECASE)
 _WRAPPED = re.compile(
     r"\*\*(?P<bold>[^*]+)\*\*|\$\$(?P<display>[^$]+)\$\$|\$(?P<inline>[^$]+)\$|"
     r"\\\((?P<round>(?:(?!\\[()]).)+)\\\)|\\\[(?P<square>(?:(?!\\[\[\]]).)+)\\\]",
@@ -47,6 +66,7 @@ _WRAPPED = re.compile(
 )
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 _SENTENCES = re.compile(r"[a-z]{2,}[.!?]\s+[A-Z]")
+_PARAGRAPHS = re.compile(r"\S[ \t]*\n[ \t]*\n")
 _SPEAKS = re.compile(
     r"\b(?:posts?|thread|see|hint|proofs?|prov(?:e[dns]?|ing)|we|my|because|therefore|hence|https?|"
     r"I (?:get|got|think|guess|believe|found|have|am)|I'm|solution is|answer is)\b",
@@ -79,26 +99,52 @@ READER = AnswerReader()
 
 
 def labelled_answer(text: str) -> FoundAnswer | None:
-    """What stands behind the last label, in its line or the next; None where nothing is said."""
+    """What stands behind the last label, in its line or the next; None where nothing is said.
+
+    What follows the answer, "I hope this helps", is none of it.
+    """
     labels = list(_LABEL.finditer(text))
     if not labels:
         return FoundAnswer(text, None) if _NOT_FOUND.search(text) else None
-    behind = text[labels[-1].end() :].strip()
-    return FoundAnswer(text[: labels[-1].start()].strip(), behind or None)
+    answer = first_stated(text[labels[-1].end() :])
+    if answer.count("**") % 2:  # of "**Answer: 12**" the label has taken the first
+        answer = answer.removesuffix("**").rstrip()
+    return FoundAnswer(text[: labels[-1].start()].strip(), answer or None)
+
+
+def first_stated(text: str) -> str:
+    """The first line with something in it, and those after it in which its formula goes on."""
+    lines = text.strip().splitlines()
+    depth, is_display = 0, False
+    for number, line in enumerate(lines, start=1):
+        for token in _OPENS.finditer(line):
+            depth += bool(token["up"]) - bool(token["down"])
+            is_display ^= bool(token["turn"])
+        if depth <= 0 and not is_display and not _GOES_ON.search(line):
+            return "\n".join(lines[:number]).strip()
+    return lines[0].strip() if lines else ""
 
 
 def bare_answer(answer: str | None) -> str | None:
     """An answer without box, dollars and full stop around it; None where that is no answer."""
-    if not has_answer(answer) or _NONE.fullmatch(answer or ""):
+    if answer is None or not has_answer(answer):
         return None
-    bare = _unboxed(answer or "").strip()
+    bare = _unboxed(answer).strip()
     while True:
         stripped = bare.removesuffix(".").rstrip() if not bare.endswith("..") else bare
         wrapped = _WRAPPED.fullmatch(stripped)
         held = next(filter(None, wrapped.groups()), "").strip() if wrapped else stripped
         if held == bare or not held:
-            return bare
+            return None if says_nothing(bare) else bare
         bare = held
+
+
+def says_nothing(answer: str) -> bool:
+    """Whether an answer is empty, or says that there is none; "no solution" is one."""
+    if len(answer) > MOST_CHARACTERS:
+        return False
+    plain = " ".join(_TEXT.sub(" ", answer).split())
+    return bool(_EMPTY.fullmatch(plain) or _NONE.fullmatch(plain))
 
 
 def _unboxed(answer: str) -> str:
@@ -112,11 +158,13 @@ def prose_fault(answer: str | None) -> Fault | None:
     """`prose_answer` if a text is no final answer but says something about one."""
     if answer is None:
         return None
-    words = _WORD.findall(re.sub(r"\\(?:text|mathrm|mbox|textbf)\s*\{", " ", answer))
+    words = _WORD.findall(_TEXT.sub(" ", answer))
     if len(answer) > MOST_CHARACTERS or len(answer.splitlines()) > MOST_LINES:
         what = "it is as long as a solution"
     elif len(words) > MOST_WORDS:
         what = f"it has {len(words)} words"
+    elif _PARAGRAPHS.search(answer):
+        what = "it is several paragraphs"
     elif _SENTENCES.search(answer):
         what = "it is several sentences"
     elif said := _SPEAKS.search(answer):

@@ -9,7 +9,7 @@ import apache_beam as beam
 
 from transforms.answers import has_answer
 from transforms.codec import canonical_json, to_json, to_row
-from transforms.decontamination.labels import is_contaminated
+from transforms.decontamination.labels import calls_of, is_contaminated, told
 from transforms.decontamination.records import ContaminationLabel
 from transforms.forum_problems.records import (
     PROBLEM_TYPES,
@@ -93,7 +93,12 @@ def rank_of(problem: ForumProblem) -> tuple[int, str]:
 
 def labelled_problem(problem: ForumProblem, label: ContaminationLabel) -> ForumProblem:
     """The problem with what the comparison with benchmarks came to."""
-    return dataclasses.replace(problem, contaminated=is_contaminated(label))
+    return dataclasses.replace(
+        problem,
+        contaminated=is_contaminated(label),
+        contamination=told(label),
+        calls=(*problem.calls, *calls_of(label)),
+    )
 
 
 def problem_of(merged: ForumProblem) -> Problem:
@@ -103,7 +108,7 @@ def problem_of(merged: ForumProblem) -> Problem:
         **json.loads(thread.extra or "{}"),
         "problem_type": merged.problem_type,
         "original_problem": merged.original_problem,
-        **({} if merged.contaminated is None else {"contaminated": merged.contaminated}),
+        **_contamination(merged),
         "thread_id": thread.id,
         "extracted_id": extracted.id,
         "attributions": [to_row(one) for one in extracted.attributions],
@@ -129,6 +134,7 @@ def example_of(merged: ForumProblem) -> ForumProblemExample:
         problem_source=merged.extracted.thread.source,
         original_problem=merged.original_problem,
         contaminated=merged.contaminated,
+        contamination=merged.contamination,
         id=merged.id,
         provenance=ForumProvenance(merged.extracted, merged.calls),
     )
@@ -136,6 +142,14 @@ def example_of(merged: ForumProblem) -> ForumProblemExample:
 
 def _keyed_by_text(problem: ForumProblem) -> tuple[str, ForumProblem]:
     return digest("text", " ".join(problem.text.split())), problem
+
+
+def _contamination(merged: ForumProblem) -> dict[str, Any]:
+    """The columns that problems of files get, too; none where nothing was compared."""
+    if merged.contaminated is None:
+        return {}
+    found = [to_row(one) for one in merged.contamination]
+    return {"contaminated": merged.contaminated, "contamination": found}
 
 
 def _told(call: Call) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import pydantic
 
+from transforms.decontamination.records import Evidence
 from transforms.records import Attribution, Call, Origin, Statement
 
 # How a problem came by its answer: the published words.
@@ -78,10 +79,11 @@ class ExtractedFrom:
 class ForumProblem:
     """A problem out of a thread, as far as it has come.
 
-    `calls` are those of the extraction, of the votes on its classes, of its conversion and of its
-    answer. `problem_type` is "" until it is one of `PROBLEM_TYPES`. `original_problem` is the
-    statement that a converted one was made from. `contaminated` is None where it was compared with
-    no benchmark.
+    `calls` are those of the extraction, of the votes on its classes, of its conversion, of its
+    answer and of the comparison with benchmarks. `problem_type` is "" until it is one of
+    `PROBLEM_TYPES`. `original_problem` is the statement that a converted one was made from.
+    `contaminated` is None where it was compared with no benchmark, and `contamination` is why it is
+    true.
     """
 
     id: str
@@ -92,6 +94,7 @@ class ForumProblem:
     problem_type: str = ""
     original_problem: str | None = None
     contaminated: bool | None = None
+    contamination: tuple[Evidence, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -132,5 +135,6 @@ class ForumProblemExample:
     problem_source: str
     original_problem: str | None
     contaminated: bool | None
+    contamination: tuple[Evidence, ...]
     id: str
     provenance: ForumProvenance

@@ -11,9 +11,11 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transforms.codec import to_row
 from transforms.decontamination.checking import is_suspect, pairs_of, variables_of
 from transforms.decontamination.labels import (
     ApplyLabels,
+    calls_of,
     evidence,
     into_extra,
     is_contaminated,
@@ -145,7 +147,14 @@ def test_records_go_on_labelled_or_clean_alone():
         assert_that(
             kept.rows | "Extra" >> beam.Map(lambda row: (row.id, json.loads(row.extra))),
             equal_to([
-                (one.id, {"level": 3, "contaminated": one.id != "a3", "contamination": told(one)})
+                (
+                    one.id,
+                    {
+                        "level": 3,
+                        "contaminated": one.id != "a3",
+                        "contamination": [to_row(found) for found in told(one)],
+                    },
+                )
                 for one in labels
             ]),
             label="labelled",
@@ -170,7 +179,12 @@ def test_records_of_one_id_get_the_worst_label():
 def test_every_word_of_evidence_is_told():
     """What a row says of its label is plain data."""
     [said] = told(label(similar(match("1")), True))
-    assert said == {
+    assert to_row(said) == {
         "benchmark": "b", "row": "1", "method": "neighbours", "score": 0.8, "votes": ["yes"],
     }  # fmt: skip
-    assert json.loads(json.dumps(said)) == said
+
+
+def test_calls_are_told_whatever_they_said():
+    """Each once, also where two rows of benchmarks have one text."""
+    assert calls_of(label(similar(match("1"), match("2")), False, False)) == (CALL,)
+    assert calls_of(label(similar(match("1", certain=True)))) == ()

@@ -47,6 +47,23 @@ def thread(thread_id: str) -> Thread:
         ("Answer:\n\\frac{1}{2}", "\\frac{1}{2}"),
         ("They only give hints. Answer not found", None),
         ("Answer not found in post 1, but later.\nAnswer: 7", "7"),
+        ("Answer: 5\n\nI hope this helps you all.", "5"),
+        ("**Answer:** 12\n\nNote that the first reply disagrees.", "12"),
+        ("Answer: 7\n\nConfidence: high", "7"),
+        ("Answer: 7\nConfidence: high", "7"),
+        ("**Answer: 7**\nConfidence: high", "7"),
+        ("Answer:\n\n\n  7 \n\nBye", "7"),
+        ("Answer:\n", None),
+        (
+            "Answer: \\begin{pmatrix}\n1 & 0 \\\\[2pt]\n\n0 & 1\n\\end{pmatrix}\n\nSee you.",
+            "\\begin{pmatrix}\n1 & 0 \\\\[2pt]\n\n0 & 1\n\\end{pmatrix}",
+        ),
+        ("Answer:\n\\[\nx = 2\n\\]\nby post 2", "\\[\nx = 2\n\\]"),
+        ("Answer:\n$$\nx = 2\n$$\nby post 2", "$$\nx = 2\n$$"),
+        ("Answer: \\boxed{\nx = 2\n}\n\nby post 2", "\\boxed{\nx = 2\n}"),
+        ("Answer: x = 1 or\nx = 2\nThank you", "x = 1 or\nx = 2"),
+        ("Answer: [1, 2) \\{ 3\n\nOpen, but no formula.", "[1, 2) \\{ 3"),
+        ("Answer: {1, 2\n\nIt is never closed.", "{1, 2"),
     ],
 )
 def test_both_formats_are_read(text, answer):
@@ -60,6 +77,20 @@ def test_both_formats_are_read(text, answer):
 def test_what_says_neither_is_a_fault(text):
     """Prose without a label, a torn object, one without its reasoning, nothing."""
     assert isinstance(READER.read(text), Fault)
+
+
+NO_ANSWERS = [
+    "Answer not found", "The answer was not given.", "No final answer", "not specified",
+    "**Not available**", "none given", "no solution was posted", "No one gives an answer",
+    "nobody posted a solution yet", "answer could not be determined", "No answer", "N/A", "null",
+    "\\text{not stated}", "$\\boxed{\\text{No answer found}}$", "\\boxed{None}", "\\boxed{}",
+    "$\\boxed{ }$", "-", "?", "???", "...", "$", "--", "$?$", "\\boxed{?}", "no value is given",
+]  # fmt: skip
+NEGATIVE_ANSWERS = [
+    "no solution", "No solutions", "none", "no real solutions", "none of these", "does not exist",
+    "no solution exists", "\\text{none}", "\\emptyset", "\\{\\}", "{}", "∅", "impossible", "-1",
+    "+", "not possible", "no", "undefined", "none of the given triples",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -79,7 +110,8 @@ def test_what_says_neither_is_a_fault(text):
         ("", None),
         (None, None),
         ("no such integers exist", "no such integers exist"),
-        ("$", "$"),
+        *((said, None) for said in NO_ANSWERS),
+        *((said, said) for said in NEGATIVE_ANSWERS),
     ],
 )
 def test_an_answer_is_taken_out_of_its_wrapping(answer, bare):
@@ -114,6 +146,7 @@ PROSE = [
     "x = 1\nx = 2\nx = 3\nx = 4\nx = 5",
     "9" * 501,
     "use the lemma, hence 7",
+    "5\n \nI hope this helps you all",
 ]
 
 
