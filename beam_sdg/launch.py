@@ -27,6 +27,7 @@ from beam_sdg.publish import (
     versions,
     write_manifest,
 )
+from beam_sdg.python_flags import PythonConfig
 from beam_sdg.recipes.recipe import Context, is_named, stages_of
 from beam_sdg.report import Figures, gather, print_report, write_report
 from beam_sdg.runs import Run, code_hash
@@ -41,7 +42,7 @@ from transforms.engines.vllm import Vllm
 from transforms.errors import RunError, Stopped, UsageError
 from transforms.files import is_remote, relative, remove
 from transforms.seeding import digest
-from transforms.tir.cells import require
+from transforms.tir.cells import can_run, require
 
 _HOPELESS = 10  # waves without a row
 
@@ -100,6 +101,8 @@ class Launch:
             code=digest(code_hash(), recipe.code.read_text()) if recipe.code else code_hash(),
             claims=settings.claims,
         )
+        if (without := _without_walls(invocation, run)) is not None:
+            return cls.prepared(without)
         _require_divisible(run, settings.restart)
         if not any(isinstance(stage.engine, Vllm | Endpoint) for stage in run.stages):
             invocation.models.require_a_model()
@@ -171,9 +174,7 @@ class Launch:
             if stage.engine is not None:
                 stage.engine.open()  # connects to nothing yet
             if stage.runs_code_in is not None and not self.run.is_published(stage.name):
-                engines = [each.engine for each in self.run.stages if each.engine is not None]
-                rehearsed = all(isinstance(engine, Rehearsal) for engine in engines)
-                require(stage.runs_code_in, rehearsed)
+                require(stage.runs_code_in, _is_rehearsed(self.run))
         if self.invocation.run.restart:
             self.run.forget(only)
         with (
@@ -307,6 +308,27 @@ def launch(
     _require_rows(figures, settings)
     if published or was_complete:
         _push(invocation, output, console)
+
+
+def _is_rehearsed(run: Run) -> bool:
+    """Whether no model writes anything."""
+    engines = [stage.engine for stage in run.stages if stage.engine is not None]
+    return all(isinstance(engine, Rehearsal) for engine in engines)
+
+
+def _without_walls(invocation: Invocation, run: Run) -> Invocation | None:
+    """The same with the local sandbox, if no other can be had and what it runs is rehearsed.
+
+    Such code is ours. Who names a sandbox gets that one, or an error.
+    """
+    config = invocation.config
+    is_named = any(name.startswith("sandbox") for name in config.model_fields_set)
+    if not isinstance(config, PythonConfig) or is_named or not run.in_process:
+        return None
+    needed = [stage.runs_code_in for stage in run.stages if stage.runs_code_in is not None]
+    if not _is_rehearsed(run) or all(map(can_run, needed)):
+        return None
+    return dataclasses.replace(invocation, config=config.without_walls())
 
 
 def _manifest_in(output: str) -> RunManifest:

@@ -167,6 +167,15 @@ def require(settings: SandboxSettings, rehearsed: bool = False) -> None:
         asyncio.run(look())
 
 
+def can_run(settings: SandboxSettings) -> bool:
+    """Whether code can be run here with these settings."""
+    try:
+        require(settings)
+    except RunError:
+        return False
+    return True
+
+
 def _refusal(error: SandboxError, mend: str = "") -> RunError:
     """The sandbox's words, its flags by the names that runs have for them."""
     words = re.sub(r"--(engine|tls|image|runtime)\b", r"--sandbox_\1", str(error)) + mend
