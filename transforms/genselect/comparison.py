@@ -99,11 +99,10 @@ def last_judgment(text: str) -> int | None:
     A choice among several, as in "1 or 2", is none; the same number again, or others in brackets,
     are no harm.
     """
-    found = None
-    for found in _JUDGMENT.finditer(text):
-        pass
-    if found is None:
+    choices = list(_JUDGMENT.finditer(text))
+    if not choices:
         return None
+    found = choices[-1]
     rest, *_ = text[found.end() :].split("\n", 1)
     others = re.findall(r"\d+", _IN_BRACKETS.sub("", rest))
     return int(found[1]) if set(others) <= {found[1]} else None

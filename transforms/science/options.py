@@ -52,9 +52,7 @@ _PREFIX = re.compile(
 _BARE = re.compile(r"\(([A-Ja-j])\)[.:]?|([A-Ja-j])[).:]?")
 _WITH_TEXT = re.compile(r"\(([A-J])\)[.:]?\s+(.+)|([A-J])[).:]\s*(.+)", re.DOTALL)
 # Where the text is that option's, less will do: `(B)3.00`, `B - 3.00`, `B 3.00`.
-_WITH_ITS_TEXT = re.compile(
-    r"(?:\(([A-J])\)[.:]?|([A-J])(?:[).:]|(?=[\s=−–—-])))(.+)", re.DOTALL
-)
+_WITH_ITS_TEXT = re.compile(r"(?:\(([A-J])\)[.:]?|([A-J])(?:[).:]|(?=[\s=−–—-])))(.+)", re.DOTALL)
 _BETWEEN = re.compile(r"\s*(?:[=—]|[−–-]\s)?\s*")  # without a space a dash is a minus
 _FONT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf)|boldsymbol|mbox)\s*\{([^{}]*)\}"

@@ -93,7 +93,9 @@ def test_what_is_no_choice_is_none(text):
     assert last_judgment(text) is None
 
 
-@pytest.mark.parametrize("text", ["Judgment: 1 ", "Judgment: the ", "Judgment", "Judgment: 1 (", "\n"])
+@pytest.mark.parametrize(
+    "text", ["Judgment: 1 ", "Judgment: the ", "Judgment", "Judgment: 1 (", "\n"]
+)
 def test_a_model_that_repeats_itself_costs_little(text):
     """100 KB of anything is looked at in less than a second."""
     begun = time.process_time()
