@@ -421,9 +421,11 @@ class Run:
         paths = self.shards_of(stage.name, "rejects")
         one = next(detail for path in paths for detail in column_values(path, "detail"))
         if not stage.inputs:
+            counts = ", ".join(f"{count:,} {reason}" for reason, count in made.rejects.items())
             raise InputError(
-                f"none of the {made.rows_in:,} rows of {stage.name} can be used, one of them "
-                f"because: {one}; check the file and the name of its text column"
+                f"none of the {made.rows_in:,} rows of {stage.name} can be used ({counts}), one of "
+                f"them because: {one}; check the file, and the flags that name its columns or "
+                "choose among its rows"
             )
         if stage.ask and set(made.rejects) <= FAILURES:
             raise EngineDown(

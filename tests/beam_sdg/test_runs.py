@@ -521,9 +521,13 @@ def test_a_model_that_refuses_all_of_a_few_rows_is_one_line(tmp_path):
 
 
 def test_a_source_without_a_usable_row_is_one_line(tmp_path):
-    """The numbers, a reason and the mend."""
+    """The numbers, each reason with its count, one row's, and the mend."""
     source = dataclasses.replace(stages()[0], transform=Unusable())
-    with pytest.raises(InputError, match=r"none of the 2 rows of numbers can be used.*: no text;"):
+    wanted = (
+        r"none of the 2 rows of numbers can be used \(2 no_text\), one of them because: no text; "
+        "check the file, and the flags that name its columns or choose among its rows$"
+    )
+    with pytest.raises(InputError, match=wanted):
         run(tmp_path, [source]).execute()
 
 

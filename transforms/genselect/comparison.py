@@ -23,11 +23,18 @@ PUBLISHED_MAX_TOKENS = 16_384
 _LABELS = {True: "Correct", False: "Incorrect"}
 # What may stand around a number: emphasis, quotation marks, brackets, a box.
 _OPENS = r"[\s*_`'\"“‘(\[{<$#]*"
+# And these words before it, on its line.
+_WORDS = (
+    r"(?:(?:(?:final|my|i|it|the|most|best|better|correct|right|chosen|one|solution|answer|option"
+    r"|choice|candidate|index|number|would|be|is|choose|select|pick|prefer)\b|\\(?:boxed|text|textbf)"
+    r")[^\S\n]*[*_`'\"“‘(\[{<$#:]*[^\S\n]*){0,12}"
+)
 _JUDGMENT = re.compile(
-    rf"(?<![^\W_])judge?ment[\s*_`]*[:：]{_OPENS}(?:\\(?:boxed|text|textbf){_OPENS})*"
-    rf"(?:(?:solution|index){_OPENS})?(-?\d{{1,9}})(?![\d.,]*\d)",
+    rf"(?<![^\W_])judge?ment[\s*_`]*(?:[:：]|(?<=[\s*_`])[–—-](?=\s)){_OPENS}{_WORDS}"
+    r"(-?\d{1,9})(?![^\W_]|[\d.,]*\d)",
     re.IGNORECASE,
 )
+_IN_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 
 
 class Judged(NamedTuple):
@@ -87,9 +94,18 @@ class KeepRightChoices(beam.PTransform):
 
 
 def last_judgment(text: str) -> int | None:
-    """The number behind the last "Judgment:" or "Judgement:" that has one; None without any."""
-    found = _JUDGMENT.findall(text)
-    return int(found[-1]) if found else None
+    """The number behind the last "Judgment:" or "Judgement:" that has one; None without any.
+
+    A choice among several, as in "1 or 2", is none; the same number again, or others in brackets,
+    are no harm.
+    """
+    choices = list(_JUDGMENT.finditer(text))
+    if not choices:
+        return None
+    found = choices[-1]
+    rest, *_ = text[found.end() :].split("\n", 1)
+    others = re.findall(r"\d+", _IN_BRACKETS.sub("", rest))
+    return int(found[1]) if set(others) <= {found[1]} else None
 
 
 def variables_of(instance: Instance) -> dict[str, object]:

@@ -9,7 +9,7 @@ Pure functions of text. Letters are ours: a model's own are taken off, if they a
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from transforms.equality import Kind, form
 from transforms.reading import Fault
@@ -29,7 +29,7 @@ _GIVEN = (
     re.compile(r"\\boxed\b"),
     re.compile(
         r"^[ \t*_#(]*(?:(?:final|correct|right|true) )?"
-        r"(?:answers?(?: key)?|solution|explanation|rationale)[ *_]*:",
+        r"(?:answers?(?: key)?|explanation|rationale)[ *_]*:",
         re.IGNORECASE | re.MULTILINE,
     ),
     re.compile(
@@ -39,6 +39,8 @@ _GIVEN = (
     ),
     re.compile(r"\b[Tt]he answer is[ *_:]+(?:\(?[A-J]\b|-?\d)"),
 )
+# Before the question it may be one in a beaker.
+_SOLUTION = re.compile(r"^[ \t*_#(]*solution[ *_]*:", re.IGNORECASE | re.MULTILINE)
 _MARKED = re.compile(
     r"[✓✔☑✅]|\((?:correct|right|true)(?: (?:answer|option|choice))?\)|(?:<--?|←) *correct",
     re.IGNORECASE,
@@ -49,7 +51,13 @@ _PREFIX = re.compile(
 )
 _BARE = re.compile(r"\(([A-Ja-j])\)[.:]?|([A-Ja-j])[).:]?")
 _WITH_TEXT = re.compile(r"\(([A-J])\)[.:]?\s+(.+)|([A-J])[).:]\s*(.+)", re.DOTALL)
-_FONT = re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf|it)|mbox)\s*\{([^{}]*)\}")
+# Where the text is that option's, less will do: `(B)3.00`, `B - 3.00`, `B 3.00`.
+_WITH_ITS_TEXT = re.compile(r"(?:\(([A-J])\)[.:]?|([A-J])(?:[).:]|(?=[\s=−–—-])))(.+)", re.DOTALL)
+_BETWEEN = re.compile(r"\s*(?:[=—]|[−–-]\s)?\s*")  # without a space a dash is a minus
+_FONT = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf)|boldsymbol|mbox)\s*\{([^{}]*)\}"
+)
+_GAP = re.compile(r"\\[ ,;:!]|~")
 
 
 def written(question: str, options: Sequence[str]) -> str:
@@ -112,31 +120,61 @@ def fault_of(question: str, options: Sequence[str], wanted: int) -> Fault | None
     for text in (question, *options):
         if found := next(filter(None, (given.search(text) for given in _GIVEN)), None):
             return _given(found[0])
+    _, asked, after = question.rpartition("?")
+    if asked and (found := _SOLUTION.search(after)):
+        return _given(found[0])
     marked = [found for option in options if (found := _MARKED.search(option))]
     return _given(marked[0][0]) if marked else None
 
 
 def letter_of(answer: str | None, options: Sequence[str]) -> str | None:
-    """The letter of the option that a final answer names; None where it names none of them.
+    """The letter of the option that a final answer names; None where it names none or two of them.
 
-    It is a letter, alone or before the option's text, or that text, or the same number.
+    It is a letter, alone or before the option's text, or that text, or the same number; a unit
+    that only one of both has, as in `3.00 mol` of the option `3.00`, does not count.
     """
     if answer is None:
         return None
-    plain = " ".join(_FONT.sub(r"\1", answer).replace("$", " ").split())
+    plain = _plain(answer)
     plain = _PREFIX.sub("", plain, count=1) if _PREFIX.match(plain) else plain
-    letters, keys = LETTERS[: len(options)], [_key(option) for option in options]
+    letters = LETTERS[: len(options)]
     if bare := _BARE.fullmatch(plain):
         letter = (bare[1] or bare[2]).upper()
         return letter if letter in letters else None
-    named = [letter for letter, key in zip(letters, keys, strict=True) if key == _key(plain)]
-    if len(named) == 1:
-        return named[0]
+    for is_same in (_is_same, _agrees):
+        named = {
+            letter
+            for letters_of_text, text in _readings(plain, letters)
+            for letter, option in zip(letters, options, strict=True)
+            if letter in letters_of_text and is_same(text, option)
+        }
+        if named:
+            return named.pop() if len(named) == 1 else None
     if found := _WITH_TEXT.fullmatch(plain):
         letter, text = found[1] or found[3], found[2] or found[4]
-        others = {letter for letter, key in zip(letters, keys, strict=True) if key == _key(text)}
-        return letter if letter in letters and others <= {letter} else None
+        is_another = any(_agrees(text, option) for option in options)
+        return letter if letter in letters and not is_another else None
     return None
+
+
+def _readings(plain: str, letters: str) -> Iterator[tuple[str, str]]:
+    """What may be an option's text in an answer, and the letters that this option may have."""
+    yield letters, plain
+    if found := _WITH_ITS_TEXT.fullmatch(plain):
+        letter, text = found[1] or found[2], found[3]
+        yield letter, _BETWEEN.sub("", text, count=1)
+
+
+def _is_same(text: str, option: str) -> bool:
+    return _key(text) == _key(option)
+
+
+def _agrees(text: str, option: str) -> bool:
+    read, other = form(text), form(option)
+    if read.number is None or other.number is None:
+        return _is_same(text, option)
+    is_named_alike = read.name == other.name  # in `B = 3.00` the name is a letter
+    return is_named_alike and read.number == other.number and read.agrees(other)
 
 
 def _given(found: str) -> Fault:
@@ -151,4 +189,9 @@ def _key(option: str) -> object:
     read = form(option)
     if read.kind is Kind.NUMBER:
         return read.number, read.unit, read.name
-    return " ".join(_FONT.sub(r"\1", option).replace("$", "").split()).rstrip(".")
+    return _plain(option).rstrip(".")
+
+
+def _plain(text: str) -> str:
+    """A text without fonts and dollars, and with plain spaces."""
+    return " ".join(_GAP.sub(" ", _FONT.sub(r"\1", text)).replace("$", "").split())

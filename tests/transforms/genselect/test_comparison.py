@@ -1,6 +1,7 @@
 """Which solution a comparison chooses, however it is written; and what of it becomes a row."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -47,7 +48,12 @@ WRITTEN = (
     "Judgment:\n\n{}",
     "Judgment: Solution {}",
     "Final Judgment： {}",
-    "Judgment: solution [{}], since 3.5 is no number of people",
+    "Judgment: solution [{}] (since 3.5 is no number of people)",
+    "Final Judgment - {}",
+    "**Final Judgment** – {}",
+    "Judgment: The best is {}",
+    "Judgment: I would choose the solution **{}**.",
+    "Judgment: {0} (not 1, 2 or 3), so {0}",
 )
 
 
@@ -66,6 +72,17 @@ def test_a_choice_is_read_however_it_is_written(written, first, last):
         "Judgment: none",
         "Judgment: [idx]",
         "Judgment: 3.5",
+        "Judgment: 1 or 2",
+        "Judgment: 2/5",
+        "Judgment: 2, 5",
+        "Judgment: 2-5",
+        "Judgment: 0 and 1 are the same",
+        "Judgment: 2nd",
+        "Judgment: not 2",
+        "Judgment: one of 3",
+        "Judgment: none\n\n3 are wrong",
+        "Judgment: 1\nJudgment: 1 or 2",
+        "judgment-2",
         "Judgment: 12345678901",
         "My judgment is 3",
         "prejudgment: 3",
@@ -74,6 +91,16 @@ def test_a_choice_is_read_however_it_is_written(written, first, last):
 def test_what_is_no_choice_is_none(text):
     """Nothing is guessed."""
     assert last_judgment(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["Judgment: 1 ", "Judgment: the ", "Judgment", "Judgment: 1 (", "\n"]
+)
+def test_a_model_that_repeats_itself_costs_little(text):
+    """100 KB of anything is looked at in less than a second."""
+    begun = time.process_time()
+    last_judgment(text * (100_000 // len(text)))
+    assert time.process_time() - begun < 1
 
 
 @given(st.text())

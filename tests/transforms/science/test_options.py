@@ -1,9 +1,10 @@
 """Options: written and read back, letters taken off, faults found, and answers led to letters."""
 
+import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from transforms.reading import Fault
@@ -20,12 +21,25 @@ from transforms.science.options import (
 WORDS = st.text(st.characters(codec="utf-8", categories=["Ll", "Lu", "Nd"]), min_size=1, max_size=8)
 TEXTS = st.lists(WORDS, min_size=1, max_size=5).map(" ".join)
 OPTIONS = st.lists(TEXTS, min_size=2, max_size=10, unique=True)
+NUMBERS = st.lists(st.integers(-20, 20), min_size=2, max_size=10, unique=True).map(
+    lambda numbers: [f"{number} mol" for number in numbers]
+)
+RENDERINGS = (
+    "{}) {}", "({}) {}", "({}){}", "{}: {}", "{}. {}", "{} {}", "{} - {}", "{} – {}", "{} = {}",
+    r"\textbf{{({})}}\ {}", r"\text{{({})}}~{}", r"({})\,{}", r"\boldsymbol{{{}}}\;\text{{{}}}",
+    r"$\mathrm{{{}}}$: {}", r"\textsf{{{}}}\!{}", "The correct option is {}) {}",
+)  # fmt: skip
 ACIDS = ("2.00", "3.00", "4 m", "E. coli")
 
 
 def reason(question: str, options: list[str], wanted: int | None = None) -> str:
     found = fault_of(question, options, len(options) if wanted is None else wanted)
     return found.reason if found else ""
+
+
+def same_as(text: str) -> str:
+    """What a text has in common with others that are the same number."""
+    return str(int(text)) if text.isdecimal() else text
 
 
 @given(TEXTS, OPTIONS)
@@ -128,6 +142,10 @@ def test_options_are_as_many_as_wanted_and_all_different(options, wanted, expect
         ("Which answer is the correct one?", ""),
         ("The correct answer is not always the first. Why?", ""),
         ("A solution: 3 g of salt in water. What is its density?", ""),
+        ("A buffer is made.\nSolution: 0.1 M acetic acid. What is its pH?", ""),
+        ("A buffer is made.\nSolution: 0.1 M acetic acid. Give its pH.", ""),
+        ("What is 2 + 2?\nSolution: 4", "answer_given"),
+        ("Is it 4? What is 2 + 2?\n\n**Solution**: count.", "answer_given"),
         ("In a plane, A is above B. Why?", ""),
         ("What is 2 + 2?\nAnswer: 4", "answer_given"),
         ("What is 2 + 2?\n**Answer:** 4", "answer_given"),
@@ -164,6 +182,12 @@ def test_a_good_question_has_no_fault(question, wanted, seed):
         (r"\textbf{(B)}", "B"), ("B) 3.00", "B"), ("(B) 3.0", "B"), ("B: who knows", "B"),
         ("Option B", "B"), ("The correct answer is (B)", "B"), ("Answer: B", "B"),
         ("3", "B"), ("3.00", "B"), (r"4\text{ m}", "C"), ("E. coli", "D"), ("D. E. coli", "D"),
+        (r"\textbf{(B)}\ 3.00", "B"), (r"\text{(B)}~3.00", "B"), (r"(B)\,3.00", "B"),
+        ("B - 3.00", "B"), ("B 3.00", "B"), ("B = 3", "B"), (r"\boldsymbol{B}", "B"),
+        (r"\textsf{B}", "B"), (r"\textsf{(D)}\;\textit{E. coli}", "D"), (r"\,B\!", "B"),
+        ("3.00 mol", "B"), ("B: 3.00 mol", "B"), ("B 3.00 mol", "B"),
+        ("4", "C"), ("B - 4 m", None), ("B 4 m", None), ("B) 4", None), ("B who knows", None),
+        ("B - 17", None), ("E - 3.00", None), ("-3.00 mol", None), ("C = 3.00", None),
         ("B) 4 m", None), ("E", None), ("j", None), ("K", None), ("17", None), ("4 cm", None),
         ("", None), (" ", None), (None, None), ("A and B", None), ("AB", None), ("answer", None),
     ],
@@ -182,6 +206,30 @@ def test_every_option_can_be_named(options, data):
     assert letter_of(spelling.format(letter), options) == letter
     outside = LETTERS[len(options) :]
     assert all(letter_of(other, options) is None for other in outside)
+
+
+@given(OPTIONS | NUMBERS, st.data())
+def test_a_letter_before_its_text_is_read_and_before_another_never(options, data):
+    """In every rendering; nothing names one option by its letter and another by its text."""
+    assume(not any(re.match("[A-J]( |$)", text) for text in options))
+    assume(len({same_as(text) for text in options}) == len(options))
+    place = data.draw(st.integers(0, len(options) - 1))
+    letter, text = LETTERS[place], options[place]
+    rendering = data.draw(st.sampled_from(RENDERINGS))
+    assert letter_of(rendering.format(letter, text), options) == letter
+    for other, its in zip(LETTERS, options, strict=False):
+        named = letter_of(rendering.format(other, text), options)
+        assert named == (other if its == text else None)
+
+
+def test_an_answer_that_may_be_two_options_is_none():
+    """By its text one of them, and by letter and text another; or a number without its unit."""
+    assert letter_of("A 0", ["0", "A 0"]) is None
+    assert letter_of("A 0", ["1", "A 0"]) == "B"
+    assert letter_of("2", ["2 m", "2 cm"]) is None
+    assert letter_of("2 cm", ["2 m", "2 cm"]) == "B"
+    assert letter_of("(B)-but-2-ene", ["2-butene", "1-butene"]) is None
+    assert letter_of(r"$\alpha$-helix", ["sheet", r"$\alpha$-helix"]) == "B"
 
 
 @given(st.text(max_size=200), st.lists(st.text(max_size=40), max_size=10))
