@@ -23,7 +23,7 @@ from beam_sdg.stages import Stage
 from beam_sdg.template_flags import pinned
 from transforms.coding import cpp, solve
 from transforms.coding.blocks import CPP, PYTHON
-from transforms.coding.execute import ExecuteSolutions, Executing
+from transforms.coding.execute import ExecuteSolutions, Executing, density
 from transforms.coding.filters import FilterSolutions
 from transforms.coding.judge import KeepPassing, judgement_of
 from transforms.coding.limits import PUBLISHED_TOKENS, FilterQuestions, TakeQuestions
@@ -240,6 +240,7 @@ def _executed(config: OpenReasoningCodeConfig, context: Context, after: str) -> 
     )
     settings = {
         "sandbox": executing.sandbox.identity(),
+        "sessions_per_container": density(executing.sandbox),
         "timeout_s": config.test_timeout_s,
         "max_tests": config.max_tests,
         "samples": config.samples,
