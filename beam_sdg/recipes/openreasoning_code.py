@@ -221,9 +221,15 @@ def _prepared(config: OpenReasoningCodeConfig, sources: tuple[Source, ...]) -> S
     library = ReadLibrary(shelves) if shelves else None
     return Stage(
         name="prepare_questions",
-        transform=PrepareQuestions("prepare_questions", frozenset(pointers), library),
+        transform=PrepareQuestions(
+            "prepare_questions", frozenset(pointers), library, needs_tests=config.execute
+        ),
         row_type=CodeProblem,
-        settings={"pointers": pointers, "library": [shelf.settings() for shelf in shelves]},
+        settings={
+            "pointers": pointers,
+            "library": [shelf.settings() for shelf in shelves],
+            "needs_tests": config.execute,
+        },
         inputs=("problems",),
     )
 

@@ -4,7 +4,6 @@ What is expected never enters the program's session: what it prints or returns i
 given to a check that runs in another session.
 """
 
-import asyncio
 import base64
 import contextlib
 import dataclasses

@@ -211,7 +211,7 @@ def attacked(sandbox, timeout_s: float, bad, liars) -> None:
 
 def test_a_bad_program_costs_itself_only(docker):
     """Loops, floods, bombs and lies, many in one container with right ones, which stay right."""
-    attacked(DENSE, 0.5, BAD, LIARS)
+    attacked(DENSE, 1.0, BAD, LIARS)
 
 
 def test_a_container_each_says_the_same(docker):
