@@ -91,7 +91,7 @@ class OpenReasoningCodeConfig(ProblemsConfig, SandboxConfig):
         1.0, ge=0, le=1, description="share of its tests that a program must pass"
     )
     only_tested: bool = pydantic.Field(
-        False, description="reject programs that there are no tests for"
+        False, description="reject programs of which no test says anything"
     )
 
     @pydantic.model_validator(mode="after")
