@@ -234,6 +234,16 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path, settings, said):
         OPENREASONING_CODE.stages(OPENREASONING_CODE.config(**given), Context())
 
 
+def test_what_shares_a_container_is_part_of_the_settings():
+    """What was executed among many is not taken for what was executed apart."""
+    found = []
+    for number in (1, 16):
+        config = OPENREASONING_CODE.config(execute=True, sandbox_sessions_per_container=number)
+        stages = OPENREASONING_CODE.stages(config, Context())
+        found += [stage.settings for stage in stages if stage.name == "execute_solutions"]
+    assert [each["sessions_per_container"] for each in found] == [1, 16]
+
+
 def test_without_an_engine_nothing_is_spent(beam_sdg_command, tmp_path):
     """The run is refused before it reads or asks anything; without --execute it needs none."""
     output = tmp_path / "out"

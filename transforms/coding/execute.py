@@ -243,10 +243,10 @@ async def _tried(
     except TrialLost as error:
         return str(error)
     except Squeezed:
-        alone = dataclasses.replace(trial, is_alone=True)
+        last = dataclasses.replace(trial, is_alone=True, is_last=True)
     try:
         async with checkers.places(shared.sandbox.sessions):
-            return await alone.counts(shared.sandbox, checkers)
+            return await last.counts(shared.sandbox, checkers)
     except TrialLost as error:
         return str(error)
 

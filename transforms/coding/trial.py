@@ -43,7 +43,7 @@ class TrialLost(Exception):
 
 
 class Squeezed(Exception):
-    """A program ended as it does where others take the memory or the files: try it alone."""
+    """A program ended as where others take memory, files or CPU time: try it alone."""
 
 
 class _CheckBroke(Exception):
@@ -134,7 +134,9 @@ class Trial:
         code: Python.
         seed: of the run.
         timeout_s: CPU time of one test, of a check for each call.
-        is_alone: whether nobody else is near its session, so that what it lacks is its own fault.
+        is_alone: whether nobody shares memory and files with its session, so that what it lacks is
+            its own fault.
+        is_last: whether nothing else runs at all, and it is not tried again.
         clock: how many times its CPU time a test may take by the clock.
     """
 
@@ -144,6 +146,7 @@ class Trial:
     seed: int
     timeout_s: float
     is_alone: bool = False
+    is_last: bool = False
     clock: int = _CLOCK
 
     async def counts(self, sandbox: Sandbox, checkers: Checkers) -> TrialCounts:
@@ -182,11 +185,11 @@ class Trial:
                     results.append(Result(NOT_RUN, "too many timeouts and deaths before"))
                     continue
                 result, is_lost = await self._result(session, test, checkers)
-                if result.is_by_clock:
+                if result.is_by_clock and not self.is_last:
                     if is_lost:
                         await self._reload(session)
                     result, is_lost = await self._patient._result(session, test, checkers)
-                    _refuse_by_clock(result)
+                self._refuse_by_clock(result)
                 results.append(result)
                 lost += is_lost or result.verdict == TIMEOUT
                 if is_lost and lost < _MOST_LOST and len(results) < len(tests):
@@ -205,11 +208,21 @@ class Trial:
     async def _loaded(self, session: Session) -> Result | None:
         """Bring the program in; what is wrong with it, if that can be seen at once."""
         fault = await self._load(session)
-        if fault is not None and fault.is_by_clock:
+        if fault is not None and fault.is_by_clock and not self.is_last:
             await _begin(session)
             fault = await self._patient._load(session)
-            _refuse_by_clock(fault)
+        self._refuse_by_clock(fault)
         return fault
+
+    def _refuse_by_clock(self, fault: Result | None) -> None:
+        """Make sure that a program had its CPU time, or is tried where it will have it."""
+        if fault is None or not fault.is_by_clock:
+            return
+        if not self.is_last:
+            raise Squeezed(fault.why)
+        raise TrialLost(
+            "much time has passed, also where nothing else ran, and its CPU time has not"
+        )
 
     async def _load(self, session: Session) -> Result | None:
         if self.problem.entry_point:
@@ -301,7 +314,7 @@ class Trial:
                 is_passed = told == {"passed": True}
                 return Result(PASSED if is_passed else FAILED, str(told.get("failed", ""))), False
             if left_s <= 0:
-                is_by_clock = self.clock < _LAST_CLOCK
+                is_by_clock = self.clock < _LAST_CLOCK and not self.is_last
                 return Result(TIMEOUT, "its calls take long together", is_by_clock), False
             said, done = await self._called(session, str(told["call"]))
             left_s -= done.duration_s
@@ -379,14 +392,6 @@ def counted(results: Sequence[Result], shown: Sequence[bool] = ()) -> TrialCount
         ),
         first_fault=fault,
     )
-
-
-def _refuse_by_clock(fault: Result | None) -> None:
-    """Make sure that a program had its CPU time, which no patience has given it."""
-    if fault is not None and fault.is_by_clock:
-        raise TrialLost(
-            f"its CPU time was not up, and {_LAST_CLOCK} times as much was by the clock"
-        )
 
 
 def _broken_by(answers: int, word: Execution) -> Result:
