@@ -257,13 +257,13 @@ def _within(cpu_s: float) -> Iterator[None]:
     def stop(*_: object) -> None:
         raise _OutOfTime
 
-    signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s, 0.5)
+    signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, cpu_s, 0.5)
     with contextlib.suppress(_OutOfTime):
         try:
             yield
         finally:
-            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
         if _used_s() - before_s < cpu_s:
             return
     sys.exit(f"\n{OUT_OF_TIME} after {cpu_s:g} s")

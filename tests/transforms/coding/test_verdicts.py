@@ -34,7 +34,7 @@ CHILDREN = (
     + "".join(f"        {line}\n" for line in BUSY.splitlines())
     + "        os._exit(0)\n    os.wait()\n"
 )
-STOPS_THE_TIMER = "import signal, time\nsignal.setitimer(signal.ITIMER_VIRTUAL, 0)\n" + BUSY * 3
+STOPS_THE_TIMER = "import signal, time\nsignal.setitimer(signal.ITIMER_PROF, 0)\n" + BUSY * 3
 
 
 def indented(code: str) -> str:
@@ -55,6 +55,10 @@ def indented(code: str) -> str:
         (ONE_CALL, f"def f():\n{indented(STOPS_THE_TIMER)}    return 42\n", "incorrect", "CPU"),
         (ADD, f"{CHILDREN}{READS}print(a + b)\n", "incorrect", "out of CPU time"),
         (ADD, f"{READS}print(a + b)\n", "correct", ""),
+        (ADD, "while True:\n    pass\n", "incorrect", "out of CPU time"),
+        (ONE_CALL, "def f():\n    while True:\n        pass\n", "incorrect", "out of CPU time"),
+        (ONE_CALL, "def f():\n    while True:\n        print('x' * 5000, flush=True)\n",
+         "incorrect", "out of CPU time"),
         (ADD, "import os\nos.kill(os.getpid(), 9)\n", "incorrect", "killed by SIGKILL"),
         (CALLED, RIGHT, "correct", ""),
         (CHECKED, RIGHT, "correct", ""),
