@@ -148,7 +148,7 @@ def run_program(packed: str, cpu_s: float) -> None:
     except OSError as error:
         sys.exit(f"\n{NO_ROOM}: {error}")
     if child == 0:
-        _be_program(said_w, math.ceil(cpu_s))
+        _be_program(said_w, cpu_s)
     os.close(said_w)
     _, status, used = os.wait4(child, 0)
     try:
@@ -158,7 +158,7 @@ def run_program(packed: str, cpu_s: float) -> None:
     os.close(said_r)
     code = os.waitstatus_to_exitcode(status)
     # With its children's, and whatever it says: it may have ignored the signal.
-    if code == -signal.SIGXCPU or used.ru_utime + used.ru_stime >= cpu_s:
+    if code in (-signal.SIGXCPU, -signal.SIGPROF) or used.ru_utime + used.ru_stime >= cpu_s:
         sys.exit(f"\n{OUT_OF_TIME} after {cpu_s:g} s")
     if code < 0:
         sys.exit(f"\nkilled by {signal.Signals(-code).name}")
@@ -166,12 +166,14 @@ def run_program(packed: str, cpu_s: float) -> None:
         sys.exit(f"\n{why or f'exit code {code}'}")
 
 
-def _be_program(said_w: int, cpu_s: int) -> None:
+def _be_program(said_w: int, cpu_s: float) -> None:
     """In the child: be a fresh interpreter, as far as the program can tell."""
     status = 1
     try:
         try:
-            resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
+            signal.setitimer(signal.ITIMER_PROF, cpu_s)  # a program may stop it, but not the other
+            most_s = math.ceil(cpu_s)
+            resource.setrlimit(resource.RLIMIT_CPU, (most_s, most_s + 1))
             atexit._clear()
             os.dup2(os.open(".input", os.O_RDONLY), 0)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
