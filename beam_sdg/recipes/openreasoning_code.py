@@ -23,7 +23,7 @@ from beam_sdg.stages import Stage
 from beam_sdg.template_flags import pinned
 from transforms.coding import cpp, solve
 from transforms.coding.blocks import CPP, PYTHON
-from transforms.coding.execute import ExecuteSolutions, Executing
+from transforms.coding.execute import ExecuteSolutions, Executing, density
 from transforms.coding.filters import FilterSolutions
 from transforms.coding.judge import KeepPassing, judgement_of
 from transforms.coding.limits import PUBLISHED_TOKENS, FilterQuestions, TakeQuestions
@@ -91,7 +91,7 @@ class OpenReasoningCodeConfig(ProblemsConfig, SandboxConfig):
         1.0, ge=0, le=1, description="share of its tests that a program must pass"
     )
     only_tested: bool = pydantic.Field(
-        False, description="reject programs that there are no tests for"
+        False, description="reject programs of which no test says anything"
     )
 
     @pydantic.model_validator(mode="after")
@@ -221,9 +221,15 @@ def _prepared(config: OpenReasoningCodeConfig, sources: tuple[Source, ...]) -> S
     library = ReadLibrary(shelves) if shelves else None
     return Stage(
         name="prepare_questions",
-        transform=PrepareQuestions("prepare_questions", frozenset(pointers), library),
+        transform=PrepareQuestions(
+            "prepare_questions", frozenset(pointers), library, needs_tests=config.execute
+        ),
         row_type=CodeProblem,
-        settings={"pointers": pointers, "library": [shelf.settings() for shelf in shelves]},
+        settings={
+            "pointers": pointers,
+            "library": [shelf.settings() for shelf in shelves],
+            "needs_tests": config.execute,
+        },
         inputs=("problems",),
     )
 
@@ -240,6 +246,7 @@ def _executed(config: OpenReasoningCodeConfig, context: Context, after: str) -> 
     )
     settings = {
         "sandbox": executing.sandbox.identity(),
+        "sessions_per_container": density(executing.sandbox),
         "timeout_s": config.test_timeout_s,
         "max_tests": config.max_tests,
         "samples": config.samples,

@@ -180,7 +180,7 @@ def test_pointers_are_looked_up(beam_sdg_command, tmp_path):
     assert {(by_id.get(of, "a"), reason) for _, of, _, reason in lost} == {
         ("a", "duplicate"), ("e", "long_question"), ("f", "unresolved_pointer"),
         ("g", "unresolved_pointer"), ("h", "unresolved_pointer"), ("i", "unresolved_pointer"),
-        ("j", "bad_pointer"), ("k", "bad_tests"),
+        ("j", "bad_pointer"),
     }  # fmt: skip
     prepared = planned.stage_rows(output, "prepare_questions")
     found = {by_id[of]: row for of, row in prepared.items()}
@@ -188,13 +188,15 @@ def test_pointers_are_looked_up(beam_sdg_command, tmp_path):
     assert texts["a"] == "Taco 0: the sum." and texts["b"] == "Taco 3: the sum."
     assert texts["e"].index("Input") < texts["e"].index("Example 1") < texts["e"].index("Note")
     tests = {name: len(row["tests"]) for name, row in found.items()}
-    assert tests == {"a": 1, "b": 1, "c": 0, "d": 1, "e": 1}
+    assert tests == {"a": 1, "b": 1, "c": 0, "d": 1, "e": 1, "k": 0}
+    assert "bad_tests" in json.loads(found["k"]["problem"]["extra"])
     assert "solutions" not in json.loads(found["a"]["problem"]["extra"])
     made = planned.dataset_rows(output, "python")
     for row in made.values():
-        assert row["question_id"] in "abcd" and row["license"] == "cc-by-4.0"
+        assert row["question_id"] in "abcdk" and row["license"] == "cc-by-4.0"
         assert (row["dataset"], row["source_split"]) in {
             ("taco", "train"), ("apps", "test"), ("code_contests", "valid"),
+            ("open-r1/codeforces", "train"),
         }  # fmt: skip
     assert made
 
@@ -230,6 +232,16 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path, settings, said):
     given = {name: in_place(value) for name, value in settings.items()}
     with pytest.raises((ValueError, SdgError), match=said):
         OPENREASONING_CODE.stages(OPENREASONING_CODE.config(**given), Context())
+
+
+def test_what_shares_a_container_is_part_of_the_settings():
+    """What was executed among many is not taken for what was executed apart."""
+    found = []
+    for number in (1, 16):
+        config = OPENREASONING_CODE.config(execute=True, sandbox_sessions_per_container=number)
+        stages = OPENREASONING_CODE.stages(config, Context())
+        found += [stage.settings for stage in stages if stage.name == "execute_solutions"]
+    assert [each["sessions_per_container"] for each in found] == [1, 16]
 
 
 def test_without_an_engine_nothing_is_spent(beam_sdg_command, tmp_path):

@@ -1,6 +1,7 @@
 """Code in a model's answer: which of its fenced blocks is the program."""
 
 import ast
+import builtins
 import re
 import warnings
 from collections.abc import Sequence
@@ -15,9 +16,8 @@ _LABELS = {
     PYTHON: frozenset(("python", "py", "python3", "pypy", "pypy3")),
     CPP: frozenset(("cpp", "c++", "cc", "cxx", "c++17", "c++20", "cpp17", "cpp20")),
 }
-_FENCE = re.compile(
-    r"^[ \t]*(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*\n(.*?)^[ \t]*\1`*[ \t]*$", re.M | re.S
-)
+_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,}(?!~))([^`]*)")
+_CLOSES = re.compile(r"[ \t]*(`{3,}|~{3,})\s*")
 _READS = {
     PYTHON: re.compile(r"\binput\s*\(|\bstdin\b|\bopen\s*\(\s*0|\bfileinput\b"),
     CPP: re.compile(r"\bmain\s*\("),
@@ -33,8 +33,35 @@ class Block(NamedTuple):
 
 
 def blocks_of(answer: str) -> list[Block]:
-    """The complete fenced blocks of an answer, in order; one that is never closed is none."""
-    return [Block(label.lower(), code) for _, label, code in _FENCE.findall(answer)]
+    """The complete fenced blocks of an answer, in order; one that is never closed is none.
+
+    The indent of a block's fence is taken off its lines.
+    """
+    lines = answer.split("\n")
+    found: list[Block] = []
+    endless: dict[str, int] = {}  # the shortest fence that nothing below closes, by its character
+    at = 0
+    while at < len(lines):
+        opened, begin = _FENCE.fullmatch(lines[at]), at + 1
+        at = begin
+        if opened is None:
+            continue
+        indent, fence, said = opened.groups()
+        if len(fence) >= endless.get(fence[0], len(answer)):
+            continue
+        end = next((n for n in range(begin, len(lines)) if _closes(lines[n], fence)), None)
+        if end is None:
+            endless[fence[0]] = len(fence)
+            continue
+        code = "".join(f"{line.removeprefix(indent)}\n" for line in lines[begin:end])
+        found.append(Block("".join(said.lower().split()[:1]), code))
+        at = end + 1
+    return found
+
+
+def _closes(line: str, fence: str) -> bool:
+    closing = _CLOSES.fullmatch(line)
+    return closing is not None and closing[1].startswith(fence)
 
 
 def program_of(answer: str, language: str, entry_point: str = "") -> str | None:
@@ -42,9 +69,10 @@ def program_of(answer: str, language: str, entry_point: str = "") -> str | None:
 
     Of the blocks that are labelled with the language, or where there are none, those without a
     label, it is the last that can be parsed and does what a program must: it defines the entry
-    point, or where there is none, reads its input. Failing that, the last that does so and cannot
-    be parsed, then the last that can be, then the last of all. An example of use behind the program
-    is not taken for it.
+    point, or where there is none, reads its input. Of several in Python it is the last that defines
+    all that it uses, or the longest if none does. Failing that, the last that does so and cannot be
+    parsed, then the last that can be, then the last of all. An example of use behind the program is
+    not taken for it.
     """
     found = blocks_of(answer)
     labelled = [block.code for block in found if block.label in _LABELS[language]]
@@ -53,6 +81,8 @@ def program_of(answer: str, language: str, entry_point: str = "") -> str | None:
     parsed = [code for code in codes if fault_of(code, language) is None]
     fitting = [code for code in codes if _does_it(code, language, entry_point)]
     best = [code for code in fitting if code in parsed]
+    if language == PYTHON and len(best) > 1:
+        best = list(filter(_is_whole, best)) or [max(best, key=len)]
     return next((some[-1] for some in (best, fitting, parsed, codes) if some), None)
 
 
@@ -111,5 +141,36 @@ def _only_calls(node: ast.stmt) -> bool:
 
 def _does_it(code: str, language: str, entry_point: str) -> bool:
     if language == PYTHON and entry_point:
-        return re.search(rf"\bdef\s+{re.escape(entry_point)}\b", code) is not None
+        name = re.escape(entry_point)
+        defined = rf"\bdef\s+{name}\b|^[ \t]*{name}[ \t]*(?::[^=\n]+)?=(?!=)"
+        return re.search(defined, code, re.M) is not None
     return _READS[language].search(code) is not None
+
+
+def _is_whole(code: str) -> bool:
+    """Whether all names that Python uses are bound in it, somewhere, or built in."""
+    used: set[str] = set()
+    bound = {*dir(builtins), "__file__"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nodes = list(ast.walk(ast.parse(code)))
+    for node in nodes:
+        if isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+        elif isinstance(node, ast.alias):
+            if node.name == "*":
+                return True
+            bound.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, ast.MatchMapping):
+            bound.add(node.rest or "")
+        elif isinstance(node, _NAMED):
+            bound.add(node.name or "")
+    return used <= bound
+
+
+_NAMED = (
+    ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler, ast.MatchAs,
+    ast.MatchStar,
+)  # fmt: skip

@@ -14,10 +14,10 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 
 from sandbox import SandboxSettings
-from transforms.codec import to_json
+from transforms.codec import to_json, well_formed
 from transforms.coding.cases import CHECK
 from transforms.coding.records import CodeProblem, CodeSolution, PassAt, TrialCounts
-from transforms.coding.trial import Checkers, Trial, TrialLost
+from transforms.coding.trial import Checkers, Squeezed, Trial, TrialLost
 from transforms.engines.client import run_jobs
 from transforms.grouping import Group
 from transforms.judging import CORRECT, INCORRECT, by_root
@@ -157,29 +157,43 @@ def judged(
     A text in place of counts is why nothing is known of the program.
     """
     verdicts = [verdict_of(each) if not isinstance(each, str) else "" for each in counts]
-    unknown = sum(verdict not in (CORRECT, INCORRECT) for verdict in verdicts)
-    asked = max(len(solutions), samples) - unknown
+    lost = verdicts.count("")
+    asked = max(len(solutions), samples) - lost
     correct = verdicts.count(CORRECT)
-    is_known = unknown < len(solutions)
+    is_known = lost < len(solutions) and UNTESTED not in verdicts
     for solution, each, verdict in zip(solutions, counts, verdicts, strict=True):
         if isinstance(each, str):
-            yield Reject(stage, "sandbox_failed", each, solution.id, to_json(solution), reply="")
+            yield Reject(
+                stage, "sandbox_failed", well_formed(each), solution.id, to_json(solution), reply=""
+            )
             continue
+        is_judged = verdict != UNTESTED
         yield dataclasses.replace(
             solution,
             verdict=verdict,
             counts=each,
-            pass_rate=round(each.passed / each.tests, 6) if each and each.tests else None,
+            pass_rate=round(each.passed / _judged(each), 6) if each and is_judged else None,
             solved=round(correct / asked, 6) if is_known else None,
             pass_at=pass_at(asked, correct) if is_known else (),
         )
 
 
 def verdict_of(counts: TrialCounts | None) -> str:
-    """`correct` if all tests were passed; `untested` if none could say anything."""
-    if counts is None or counts.passed + counts.failed + counts.timeouts + counts.errors == 0:
+    """`correct` if all tests were passed that can be judged; `untested` if they say nothing.
+
+    That is where there are none, and where all were passed and the question shows them all: a
+    program may print what it was shown.
+    """
+    if counts is None or not _judged(counts):
         return UNTESTED
-    return CORRECT if counts.passed == counts.tests else INCORRECT
+    if counts.passed < _judged(counts):
+        return INCORRECT
+    return CORRECT if counts.passed > counts.shown else UNTESTED
+
+
+def _judged(counts: TrialCounts) -> int:
+    """How many tests say something; those that were given up say that it is wrong."""
+    return counts.tests - counts.unjudged
 
 
 def pass_at(asked: int, correct: int) -> tuple[PassAt, ...]:
@@ -191,6 +205,11 @@ def pass_at(asked: int, correct: int) -> tuple[PassAt, ...]:
     return tuple(
         PassAt(k, round(1 - math.comb(asked - correct, k) / math.comb(asked, k), 6)) for k in ks
     )
+
+
+def density(sandbox: SandboxSettings) -> int:
+    """How many sessions share memory and files; 0 is that there are no walls between any."""
+    return int(getattr(sandbox, "sessions_per_container", 0))
 
 
 def drawn(problem: CodeProblem, most: int | None, seed: int) -> CodeProblem:
@@ -213,13 +232,23 @@ async def _tried(
     executing: Executing,
 ) -> TrialCounts | str:
     """What became of a program's tests, as soon as sessions are free; or why nobody knows."""
-    trial = Trial(solution.id, problem, solution.code, executing.seed, executing.timeout_s)
+    is_alone = density(executing.sandbox) == 1
+    trial = Trial(
+        solution.id, problem, solution.code, executing.seed, executing.timeout_s, is_alone
+    )
     is_checked = any(test.kind == CHECK for test in problem.tests)
-    async with checkers.places(2 if is_checked else 1):
-        try:
+    try:
+        async with checkers.places(2 if is_checked else 1):
             return await trial.counts(shared.sandbox, checkers)
-        except TrialLost as error:
-            return str(error)
+    except TrialLost as error:
+        return str(error)
+    except Squeezed:
+        last = dataclasses.replace(trial, is_alone=True, is_last=True)
+    try:
+        async with checkers.places(shared.sandbox.sessions):
+            return await last.counts(shared.sandbox, checkers)
+    except TrialLost as error:
+        return str(error)
 
 
 def _parted(parts: Iterable[Any]) -> tuple[CodeProblem | None, list[CodeSolution]]:

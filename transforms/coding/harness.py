@@ -30,7 +30,11 @@ from pathlib import Path
 from typing import Any
 
 MOST_MESSAGE = 300
+# How the last line of a cell begins that came to no result, or a check's last word.
 OUT_OF_TIME = "out of CPU time"
+NO_ROOM = "the session has no room"
+KILLED = "killed by SIGKILL"
+DIED = "the check has died"
 _loaded: dict[str, Any] = {}
 
 
@@ -135,14 +139,16 @@ def run_program(packed: str, cpu_s: float) -> None:
     Where it raises, dies or takes more than `cpu_s`, the cell is in error, and its output ends with
     why. What sleeps is ended by the cell's own time limit.
     """
-    Path(".input").write_bytes(_text(packed).encode("utf-8", "replace"))
-    said_r, said_w = os.pipe()
-    os.set_blocking(
-        said_r, False
-    )  # a process that the program leaves behind may hold the other end
-    child = os.fork()
+    try:
+        Path(".input").write_bytes(_text(packed).encode("utf-8", "replace"))
+        said_r, said_w = os.pipe()
+        # A process that the program leaves behind may hold the other end.
+        os.set_blocking(said_r, False)
+        child = os.fork()
+    except OSError as error:
+        sys.exit(f"\n{NO_ROOM}: {error}")
     if child == 0:
-        _be_program(said_w, math.ceil(cpu_s))
+        _be_program(said_w, cpu_s)
     os.close(said_w)
     _, status, used = os.wait4(child, 0)
     try:
@@ -151,8 +157,8 @@ def run_program(packed: str, cpu_s: float) -> None:
         why = ""
     os.close(said_r)
     code = os.waitstatus_to_exitcode(status)
-    is_spent = used.ru_utime + used.ru_stime >= cpu_s  # it may have ignored the signal
-    if code == -signal.SIGXCPU or (code == -signal.SIGKILL and is_spent):
+    # With its children's, and whatever it says: it may have ignored the signal.
+    if code in (-signal.SIGXCPU, -signal.SIGPROF) or used.ru_utime + used.ru_stime >= cpu_s:
         sys.exit(f"\n{OUT_OF_TIME} after {cpu_s:g} s")
     if code < 0:
         sys.exit(f"\nkilled by {signal.Signals(-code).name}")
@@ -160,14 +166,20 @@ def run_program(packed: str, cpu_s: float) -> None:
         sys.exit(f"\n{why or f'exit code {code}'}")
 
 
-def _be_program(said_w: int, cpu_s: int) -> None:
+def _be_program(said_w: int, cpu_s: float) -> None:
     """In the child: be a fresh interpreter, as far as the program can tell."""
     status = 1
     try:
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
-        atexit._clear()
-        os.dup2(os.open(".input", os.O_RDONLY), 0)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        try:
+            signal.setitimer(signal.ITIMER_PROF, cpu_s)  # a program may stop it, but not the other
+            most_s = math.ceil(cpu_s)
+            resource.setrlimit(resource.RLIMIT_CPU, (most_s, most_s + 1))
+            atexit._clear()
+            os.dup2(os.open(".input", os.O_RDONLY), 0)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        except OSError as error:
+            os.write(said_w, f"{NO_ROOM}: {error}".encode()[:MOST_MESSAGE])
+            raise
         os.dup2(said_w, 3)
         os.closerange(4, 4096)
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")
@@ -220,11 +232,14 @@ def load_function(packed: str, cpu_s: float) -> None:
 def call(packed: str, cpu_s: float) -> None:
     """Call the function; what it returns or raises is all that the cell prints."""
     arguments, keywords = decode(_text(packed))
-    with _Quiet(), _within(cpu_s):
-        try:
-            said = {"value": encode(_loaded["function"](*arguments, **keywords))}
-        except Exception as error:
-            said = {"raised": type(error).__name__, "said": _brief(error)[:MOST_MESSAGE]}
+    try:
+        with _Quiet(), _within(cpu_s):
+            try:
+                said = {"value": encode(_loaded["function"](*arguments, **keywords))}
+            except Exception as error:
+                said = {"raised": type(error).__name__, "said": _brief(error)[:MOST_MESSAGE]}
+    except OSError as error:
+        sys.exit(f"\n{NO_ROOM}: {error}")
     os.write(1, b"\n")
     _write(1, json.dumps(said).encode())
 
@@ -235,19 +250,31 @@ class _OutOfTime(BaseException):
 
 @contextlib.contextmanager
 def _within(cpu_s: float) -> Iterator[None]:
-    """Raise in what runs within once it has computed for so long."""
+    """Raise in what runs within once it has computed for so long, or when it has ended.
+
+    The timer ends what loops; what stops the timer, or has others compute, is found out afterwards.
+    """
+    before_s = _used_s()
 
     def stop(*_: object) -> None:
-        raise _OutOfTime(f"{OUT_OF_TIME} after {cpu_s:g} s")
+        raise _OutOfTime
 
-    signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_s, 0.5)
-    try:
-        yield
-    except _OutOfTime as error:
-        sys.exit(f"\n{error}")
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, cpu_s, 0.5)
+    with contextlib.suppress(_OutOfTime):
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+        if _used_s() - before_s < cpu_s:
+            return
+    sys.exit(f"\n{OUT_OF_TIME} after {cpu_s:g} s")
+
+
+def _used_s() -> float:
+    """CPU time of this process and of its children that have ended."""
+    both = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(used.ru_utime + used.ru_stime for used in both)
 
 
 class _Quiet:
@@ -313,7 +340,7 @@ def end_check() -> None:
 
 def _next_word() -> None:
     _, questions, _ = _loaded["check"]
-    word = questions.readline() or json.dumps({"broken": "the check has died"}).encode()
+    word = questions.readline() or json.dumps({"broken": DIED}).encode()
     if "call" not in json.loads(word):
         end_check()
     os.write(1, b"\n")
@@ -334,7 +361,12 @@ def _be_check(parts: dict[str, str], answers: int, questions: int) -> None:
         _write(questions, json.dumps(word).encode() + b"\n")
 
     def candidate(*arguments: Any, **keywords: Any) -> Any:
-        say({"call": encode([list(arguments), keywords])})
+        try:
+            asked = encode([list(arguments), keywords])
+        except TypeError as error:  # whatever the check makes of this, no program can be asked
+            say({"broken": _brief(error)[:MOST_MESSAGE]})
+            os._exit(0)
+        say({"call": asked})
         reply = json.loads(replies.readline())
         if "raised" in reply:
             kind = getattr(builtins, reply["raised"], RuntimeError)

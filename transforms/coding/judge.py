@@ -18,10 +18,10 @@ class KeepPassing(beam.PTransform):
     """Keep programs that pass their tests.
 
     In:   `CodeSolution` records that were executed.
-    Out:  `rows`, those that pass all tests, and unless `only_tested` those that there are none for:
-          of programs nobody can take a majority, so nothing is known of them; `rejects`, the
-          others: `fails_tests`, those of which a smaller share than `min_pass_rate` is passed, and
-          `untested`.
+    Out:  `rows`, those that pass all tests, and unless `only_tested` those of which tests say
+          nothing (`untested`): of programs nobody can take a majority, so nobody knows; `rejects`,
+          the others: `fails_tests`, those of which a smaller share than `min_pass_rate` is passed,
+          and `untested`.
     Cost: no shuffle.
     Once: a pure function of each program.
 
@@ -52,7 +52,7 @@ def passing(
 ) -> CodeSolution | Reject:
     """The program, or its reject."""
     if solution.verdict == UNTESTED and only_tested:
-        detail = "its problem has no tests that could be run"
+        detail = "its problem has no tests that could be judged, or shows them all"
         return Reject(stage, "untested", detail, solution.id, to_json(solution), reply="")
     if solution.verdict != INCORRECT or (solution.pass_rate or 0.0) >= min_pass_rate:
         return solution

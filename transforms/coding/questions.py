@@ -17,7 +17,7 @@ from typing import Any
 import apache_beam as beam
 
 from transforms.codec import canonical_json, to_json
-from transforms.coding.cases import cases_of
+from transforms.coding.cases import Cases, cases_of
 from transforms.coding.records import CodeProblem
 from transforms.grouping import Group
 from transforms.outcome import Outcome, SplitRejects
@@ -26,6 +26,7 @@ from transforms.records import Problem, Reject
 
 # What pointers call a dataset, where that is not its name here.
 _ALIASES = {"open-r1/codeforces": "codeforces", "code-contests": "code_contests"}
+_MOST_DIGITS = 18  # of a row's number
 _MOST_CHARACTERS = 1_000  # of a column that goes on with the problem
 
 
@@ -38,7 +39,8 @@ class PrepareQuestions(beam.PTransform):
           `dataset`, `split` and `index`.
     Out:  `rows`, a `CodeProblem` of each, under its id; `rejects`: `bad_pointer`, where one of the
           three is missing; `unresolved_pointer`, where the library has no such row or it is no
-          problem; `bad_tests`.
+          problem; `bad_tests`, where they are needed. Where single tests cannot be read, or none
+          and none are needed, the row's `extra` says so (`bad_tests`).
     Cost: without a library no shuffle; else one of pointers and of the library, of which what
           nobody points at goes no further. What points at one row in memory.
     Once: independent of input order.
@@ -49,11 +51,13 @@ class PrepareQuestions(beam.PTransform):
         pointers: the sources whose rows are pointers.
         library: makes (key, `Problem` or `Reject`) pairs of a pipeline: the rows that pointers are
             to, by `key_of`.
+        needs_tests: whether programs will be run.
     """
 
     stage: str
     pointers: frozenset[str] = frozenset()
     library: beam.PTransform | None = None
+    needs_tests: bool = True
 
     @property
     def shard_by_shard(self) -> bool:
@@ -69,7 +73,9 @@ class PrepareQuestions(beam.PTransform):
                 problems.pipeline | "Library" >> copy.copy(self.library),
             )
             looked_up = keyed | "LookUp" >> Group() | "Join" >> beam.FlatMapTuple(joined)
-        made = functools.partial(_made, stage=self.stage, pointers=self.pointers)
+        made = functools.partial(
+            _made, stage=self.stage, pointers=self.pointers, needs_tests=self.needs_tests
+        )
         return looked_up | "Assemble" >> beam.Map(made) | "Split" >> SplitRejects()
 
 
@@ -101,7 +107,8 @@ def pointer_of(problem: Problem) -> str | None:
 
 
 def _is_whole(index: Any) -> bool:
-    return not isinstance(index, bool) and str(index).strip().isdigit()
+    digits = str(index).strip()
+    return not isinstance(index, bool) and digits.isdecimal() and len(digits) <= _MOST_DIGITS
 
 
 def _keyed(problem: Problem, pointers: frozenset[str]) -> tuple[str, Problem]:
@@ -129,19 +136,28 @@ def joined(
         yield pointer, min(rows, key=to_json, default=None)
 
 
-def code_problem(pointer: Problem, row: Problem | Reject | None = None) -> CodeProblem | Fault:
-    """The question in a row of its own, or in that of the library that it points at."""
+def code_problem(
+    pointer: Problem, row: Problem | Reject | None = None, needs_tests: bool = True
+) -> CodeProblem | Fault:
+    """The question in a row of its own, or in that of the library that it points at.
+
+    Where its tests cannot be read, it is no fault unless they are needed.
+    """
     if isinstance(row, Reject):
         return Fault("unresolved_pointer", f"what it points at is no problem: {row.detail}")
     columns = json.loads((row or pointer).extra)
     text = (row or pointer).text
     cases = cases_of(columns, text)
     if isinstance(cases, Fault):
-        return cases
+        if needs_tests:
+            return cases
+        cases = Cases(fault=cases.detail)
     own = json.loads(pointer.extra) if row else {}
     kept = {**_short(columns), **_short(own)}
     if cases.entry_point:
         kept["entry_point"] = cases.entry_point
+    if cases.fault:
+        kept["bad_tests"] = cases.fault
     if row:
         kept["question_id"] = pointer.source_id
     problem = dataclasses.replace(
@@ -189,7 +205,10 @@ _LEFT_OUT = frozenset(
 
 
 def _made(
-    looked_up: tuple[Problem, Problem | Reject | None], stage: str, pointers: frozenset[str]
+    looked_up: tuple[Problem, Problem | Reject | None],
+    stage: str,
+    pointers: frozenset[str],
+    needs_tests: bool,
 ) -> CodeProblem | Reject:
     problem, row = looked_up
     if problem.source in pointers and row is None:
@@ -200,7 +219,7 @@ def _made(
             else Fault("unresolved_pointer", f"the library has no row {pointer}")
         )
     else:
-        found = code_problem(problem, row)
+        found = code_problem(problem, row, needs_tests)
     if isinstance(found, Fault):
         return Reject(stage, found.reason, found.detail, problem.id, to_json(problem), reply="")
     return found

@@ -18,12 +18,13 @@ class CodeTest:
     Of a `stdin` test, `input` is what the program reads and `output` what it must print. Of a
     `call`, they are JSON: the list of arguments of the problem's function, and what it must return.
     Of a `check`, `input` is Python that defines `check(candidate)`, which raises where the function
-    is wrong.
+    is wrong. A test that the question shows to whoever answers it `is_shown`.
     """
 
     kind: str
     input: str
     output: str = ""
+    is_shown: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,10 +48,10 @@ class CodeProblem:
 class TrialCounts:
     """What became of a program's tests, of which there are `tests`.
 
-    It `passed` some, and `failed` others by what it said; `timeouts` ran out of time, in `errors`
-    it raised, died or said too much, and `not_run` are those that cannot be run, or were not any
-    more after too many timeouts and deaths. `first_fault` is for people: the first test that was
-    not passed, and why.
+    It `passed` some, of which the question shows so many (`shown`), and `failed` others by what it
+    said; `timeouts` ran out of time, in `errors` it raised, died or said too much, and `not_run`
+    were given up after too many timeouts and deaths. `unjudged` are those that cannot be judged,
+    whatever the program. `first_fault` is for people: the first test that was not passed, and why.
     """
 
     tests: int
@@ -59,6 +60,8 @@ class TrialCounts:
     timeouts: int
     errors: int
     not_run: int
+    unjudged: int = 0
+    shown: int = 0
     first_fault: str = ""
 
 
@@ -75,9 +78,10 @@ class CodeSolution:
     """A solution, the program in it, and what tests say of that.
 
     `output` is the whole answer, its reasoning between think tags. `verdict` is `correct`, where
-    all tests were passed, or `incorrect`; `untested`, where there are none that could be run; and
-    "" where nothing was executed. `pass_rate` is the share of tests that were passed; `solved` the
-    share of the problem's samples that are correct, and `pass_at` what follows from it.
+    all tests were passed that can be judged, or `incorrect`; `untested`, where none can be, or none
+    that the question does not show; and "" where nothing was executed. `pass_rate` is the share of
+    tests that were passed; `solved` the share of the problem's samples that are correct, and
+    `pass_at` what follows from it.
     """
 
     id: str

@@ -195,6 +195,7 @@ class SharedSandbox:
         self._users = 0
         self._sandbox: Sandbox | None = None
         self._places: asyncio.Semaphore | None = None
+        self._turn: asyncio.Lock | None = None
 
     @contextlib.asynccontextmanager
     async def used(self) -> AsyncIterator[Sandbox]:
@@ -202,6 +203,7 @@ class SharedSandbox:
         if self._sandbox is None:
             self._sandbox = self._settings.open()
             self._places = asyncio.Semaphore(self._sandbox.sessions)
+            self._turn = asyncio.Lock()
         self._users += 1
         try:
             yield self._sandbox
@@ -216,6 +218,12 @@ class SharedSandbox:
         """For as many solutions at once as sessions may be open: for those within `used`."""
         assert self._places is not None
         return self._places
+
+    @property
+    def turn(self) -> asyncio.Lock:
+        """Of whoever takes several places: of two who do at once, each may wait for the other."""
+        assert self._turn is not None
+        return self._turn
 
     @property
     def sandbox(self) -> Sandbox:

@@ -5,8 +5,8 @@ import warnings
 
 import pytest
 
-from sandbox import LocalSandbox, SandboxError
-from tests.transforms.coding.test_trial import CHECKED, RIGHT, solution
+from sandbox import Execution, LocalSandbox, SandboxError
+from tests.transforms.coding.test_trial import CALLED, CHECKED, RIGHT, solution
 from transforms.coding.execute import Executing, executed
 from transforms.coding.records import CodeSolution
 from transforms.errors import RunError
@@ -15,10 +15,12 @@ from transforms.records import Reject
 
 @dataclasses.dataclass(frozen=True)
 class Breaking:
-    """The local sandbox, of which the first `times` sessions break at their third cell."""
+    """The local sandbox, of which the first `times` sessions break at a cell, or fail it."""
 
     times: int
     sessions: int = 8
+    at: int = 3
+    fails: bool = False
     isolated = False
 
     def identity(self) -> str:
@@ -27,12 +29,13 @@ class Breaking:
     def open(self) -> "_Breaking":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _Breaking(LocalSandbox().open(), self.times, self.sessions)
+            return _Breaking(LocalSandbox().open(), self)
 
 
 class _Breaking:
-    def __init__(self, pool, left: int, sessions: int) -> None:
-        self._pool, self._left, self.sessions = pool, left, sessions
+    def __init__(self, pool, settings: Breaking) -> None:
+        self._pool, self._settings = pool, settings
+        self._left, self.sessions = settings.times, settings.sessions
 
     def __getattr__(self, name: str):
         return getattr(self._pool, name)
@@ -42,17 +45,19 @@ class _Breaking:
         if name == "check" or not self._left:
             return session
         self._left -= 1
-        return _BreakingSession(session)
+        return _BreakingSession(session, self._settings)
 
 
 class _BreakingSession:
-    def __init__(self, session) -> None:
-        self._session, self._cells = session, 0
+    def __init__(self, session, settings: Breaking) -> None:
+        self._session, self._settings, self._cells = session, settings, 0
         self.close = session.close
 
     async def execute(self, *arguments):
         self._cells += 1
-        if self._cells == 3:
+        if self._cells == self._settings.at:
+            if self._settings.fails:
+                return Execution("error", "OSError: no space left")
             raise SandboxError("the container is gone")
         return await self._session.execute(*arguments)
 
@@ -67,6 +72,22 @@ def test_a_session_that_breaks_is_no_verdict(times, is_lost):
         assert "the container is gone" in found.detail
     else:
         assert isinstance(found, CodeSolution) and found.verdict == "correct"
+
+
+@pytest.mark.parametrize(("at", "said"), [(4, "the harness could not"), (5, "and then not again")])
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_reload_that_fails_is_no_verdict(at, said, times):
+    """What a program's death has cost its session is brought back, or it is tried again."""
+    code = "import os\ndef add(a, b):\n    return a + b if a > 1 else os._exit(1)\n"
+    window = [(CALLED, [solution(CALLED, 0, code)])]
+    breaking = Breaking(times, at=at, fails=True)
+    [found] = executed(window, "execute", Executing(breaking, timeout_s=5.0))
+    if times == 3:
+        assert isinstance(found, Reject) and found.reason == "sandbox_failed"
+        assert said in found.detail
+    else:
+        assert isinstance(found, CodeSolution) and found.verdict == "incorrect"
+        assert (found.counts.passed, found.counts.errors) == (1, 1)
 
 
 def test_a_check_needs_a_session_beside_its_program():

@@ -5,7 +5,14 @@ import json
 import pytest
 
 from transforms.coding.cases import CALL, CHECK, STDIN, cases_of
-from transforms.coding.questions import PrepareQuestions, assembled, code_problem, joined, key_of
+from transforms.coding.questions import (
+    PrepareQuestions,
+    assembled,
+    code_problem,
+    joined,
+    key_of,
+    pointer_of,
+)
 from transforms.coding.records import CodeProblem, CodeTest
 from transforms.reading import Fault
 from transforms.records import Problem
@@ -88,6 +95,67 @@ def test_tests_that_cannot_be_read_are_a_fault(columns):
     """Never an exception: the row becomes a reject."""
     found = cases_of(columns)
     assert isinstance(found, Fault) and found.reason == "bad_tests"
+
+
+def test_what_the_question_shows_is_marked():
+    """Examples of Codeforces wherever they stand, and public tests of CodeContests."""
+
+    def shown(columns):
+        return [(test.input, test.is_shown) for test in cases_of(columns).tests]
+
+    examples = [{"input": "1", "output": "2"}]
+    assert shown({"examples": examples}) == [("1", True)]
+    official = [*examples, {"input": "5", "output": "6"}]
+    columns = {"examples": examples, "official_tests": official}
+    assert shown(columns) == [("1", True), ("5", False)]
+    contests = {
+        "public_tests": {"input": ["1"], "output": ["2"]},
+        "private_tests": {"input": ["1", "3"], "output": ["2", "4"]},
+    }
+    assert shown(contests) == [("1", True), ("3", False)]
+    assert shown({"input_output": {"inputs": ["1"], "outputs": ["2"]}}) == [("1", False)]
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("", "{}"), ("", "1" * 5000), ("f", "7"), ("f", f"[{'[' * 600}{']' * 600}]"),
+        ("f", f"[{'1' * 5000}]"),
+    ],
+)  # fmt: skip
+def test_a_bad_pair_costs_itself_only(name, bad):
+    """The row says how many were left out, and why the first was."""
+    good = "[1]" if name else '"1"'
+    written = f'{{"fn_name": "{name}", "inputs": [{good}, {bad}], "outputs": [1, 1]}}'
+    found = cases_of({"input_output": written})
+    assert not isinstance(found, Fault) and len(found.tests) == 1
+    assert found.fault.startswith("1 of 2 are left out: ")
+    made = code_problem(problem("p", input_output=written))
+    assert json.loads(made.problem.extra)["bad_tests"] == found.fault
+    only = f'{{"fn_name": "{name}", "inputs": [{bad}], "outputs": [1]}}'
+    assert isinstance(cases_of({"input_output": only}), Fault)
+
+
+def test_halves_of_characters_are_replaced():
+    """No file can hold them."""
+    for name in ("", "f"):
+        pairs = {"fn_name": name, "inputs": [["\ud800"]], "outputs": ["\ud800"]}
+        [(_, given, expected)] = found_in({"input_output": pairs})
+        assert "\ufffd" in given.encode().decode() and "\ufffd" in expected.encode().decode()
+
+
+def test_a_question_needs_no_tests_where_nothing_is_run():
+    """It goes on, and says what was wrong with them."""
+    row = problem("p", input_output="{")
+    assert isinstance(code_problem(row), Fault)
+    found = code_problem(row, needs_tests=False)
+    assert isinstance(found, CodeProblem) and found.tests == ()
+    assert "cannot be read" in json.loads(found.problem.extra)["bad_tests"]
+
+
+@pytest.mark.parametrize("index", ["²", "9" * 5000, True, "-1", None, 1.5])
+def test_what_is_no_number_of_a_row_points_at_none(index):
+    assert pointer_of(problem("p", dataset="taco", split="train", index=index)) is None
 
 
 def problem(of, text="Print the sum.", source="taco", **extra):

@@ -1,6 +1,7 @@
 """Which answers are solutions: the published filters, and where they were wrong."""
 
 import json
+import time
 
 import pytest
 
@@ -109,6 +110,39 @@ def test_fences_are_read_as_markdown_has_them():
     """Longer ones hold shorter ones; tildes; indented; text behind the label."""
     text = f"````python\n{fenced('x')}````\n~~~py\ny\n~~~\n  ```cpp main.cpp\nz\n  ```\n"
     assert [block.label for block in blocks_of(text)] == ["python", "py", "cpp"]
+
+
+def test_fences_that_are_never_closed_take_no_time():
+    """However many there are; a shorter one behind them is still read."""
+    unclosed = "".join(f"{'`' * (4 + n % 3)}python\nprint({n})\n\n" for n in range(20_000))
+    before = time.process_time()
+    assert blocks_of(unclosed) == []
+    assert [block.code for block in blocks_of(f"{unclosed}{fenced('x')}")] == ["x\n"]
+    for line in (f"~~~{'x' * 80_000}`", f"{'~' * 80_000}`", f"```{' ' * 80_000}`"):
+        assert blocks_of(line) == []
+    assert time.process_time() < before + 5
+
+
+def test_an_indented_block_is_read_as_if_it_were_not():
+    """As in a list; its own indent stays."""
+    text = "1. So:\n\n   ```python\n   if n:\n       n = 1\n\n   ```\n"
+    assert [block.code for block in blocks_of(text)] == ["if n:\n    n = 1\n\n"]
+
+
+@pytest.mark.parametrize("behind", ["n = int(input())\nprint(brute(n))\n", "print(f(input()))\n"])
+def test_a_block_that_uses_what_it_does_not_define_is_no_program(behind):
+    """It goes with one before it; of several such, the longest is taken."""
+    assert program_of(f"{fenced(PROGRAM)}{fenced(behind)}", "python") == PROGRAM
+    parts = "import sys\nn = int(input())\nprint(solve(n) + offset(n))\n"
+    assert program_of(f"{fenced(parts)}{fenced(behind)}", "python") == parts
+    starred = f"from lib import *\n{behind}"
+    assert program_of(f"{fenced(PROGRAM)}{fenced(starred)}", "python") == starred
+
+
+def test_an_entry_point_may_be_assigned():
+    """Not only defined."""
+    for own in ("f = lambda n: n + 1\n", "f: object = max\n"):
+        assert program_of(f"{fenced(own)}{fenced('print(f(1) == 2)')}", "python", "f") == own
 
 
 CPP = "#include <iostream>\n\nint main() {\n    int n;\n    std::cin >> n;\n    return 0;\n}\n"
