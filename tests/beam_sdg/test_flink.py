@@ -131,7 +131,7 @@ def asked(log: Path, event: str = "asked") -> Counter[str]:
     return Counter(key for name, key in map(str.split, lines) if name == event)
 
 
-def test_a_task_manager_that_dies_costs_what_was_in_flight(flink, cluster, tmp_path):
+def test_a_task_manager_that_dies_costs_what_was_in_flight(flink, cluster, tmp_path, warm):
     """Flink gives its work to the other; the bytes are the same, and no answer is asked for twice.
 
     Until then the workers that it had go on: what they are answered counts.
@@ -141,7 +141,7 @@ def test_a_task_manager_that_dies_costs_what_was_in_flight(flink, cluster, tmp_p
         "infinibyte", f"--num_records={records}", f"--in_flight={in_flight}", "--model=m",
         "--num_shards=2",
     ]  # fmt: skip
-    with rehearsed_servers() as serve:
+    with rehearsed_servers(warm) as serve:
         run(*flags, f"--endpoint={serve({})}", f"--output={tmp_path / 'here'}")
         slow = serve({"latency_s": 0.7}, "--log", str(log))
         there = [*flags, *flink, f"--flink_master={cluster.master}", f"--endpoint={slow}"]

@@ -28,8 +28,12 @@ UNREADABLE = {"malformed_answer", "empty_answer", "truncated_answer"}
 
 
 def rejects(output: Path) -> Counter[tuple[str, str]]:
+    """By stage and reason; `blank` are answers with a text of spaces, which a schema allows."""
     rows = [row for path in output.glob("rejects/*") for row in pq.read_table(path).to_pylist()]
-    return Counter((row["stage"], row["reason"]) for row in rows)
+    blank = "should have at least 1 character"
+    return Counter(
+        (row["stage"], "blank" if blank in row["detail"] else row["reason"]) for row in rows
+    )
 
 
 def answers(output: Path, stage: str) -> int:
