@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 
@@ -39,7 +40,7 @@ class ReadProblems(beam.PTransform):
         read = (
             begin
             | "Sources" >> beam.Create(self.sources)
-            | "Parts" >> beam.FlatMap(_parts)
+            | "Parts" >> beam.FlatMap(parts_of)
             | "SpreadParts" >> beam.Reshuffle()
             | "Read"
             >> beam.FlatMap(_read, self.stage, self.deduplicate, self.max_records, self.seed)
@@ -49,21 +50,27 @@ class ReadProblems(beam.PTransform):
         rows = identified.rows | "Sample" >> SampleProblems(self.max_records, self.seed)
         rejects = (parsed.rejects, identified.rejects) | "MergeRejects" >> beam.Flatten()
         counts = (
-            (
-                read | "OneRead" >> beam.Map(_one, "read"),
-                identified.rows | "OneUsable" >> beam.Map(_one, "usable"),
-            )
-            | "MergeCounts" >> beam.Flatten()
-            | "Count" >> beam.CombinePerKey(sum)
-        )
+            read | "CountRead" >> Counted("read"),
+            identified.rows | "CountUsable" >> Counted("usable"),
+        ) | "MergeCounts" >> beam.Flatten()
         return SourceOutcome(rows, rejects, counts)
+
+
+@dataclasses.dataclass(eq=False)
+class Counted(beam.PTransform):
+    """(name, the number of elements), or nothing where there are none."""
+
+    name: str
+
+    def expand(self, elements: beam.PCollection) -> beam.PCollection:
+        return elements | "One" >> beam.Map(_one, self.name) | "Sum" >> beam.CombinePerKey(sum)
 
 
 def _one(element: object, name: str) -> tuple[str, int]:
     return name, 1
 
 
-def _parts(source: Source) -> list[tuple[Source, str]]:
+def parts_of(source: Any) -> list[tuple[Any, str]]:
     """What one worker reads: (source, path) of each file, (source, "") of a dataset."""
     if source.dataset is not None:
         return [(source, "")]

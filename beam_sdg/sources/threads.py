@@ -17,6 +17,7 @@ from beam_sdg.sources.dumps import STACKEXCHANGE, DumpFile, DumpSource, ReadDump
 from beam_sdg.sources.files import matching
 from beam_sdg.sources.hub import SCHEME, Dataset
 from beam_sdg.sources.problems import Place
+from beam_sdg.sources.read import Counted, parts_of
 from beam_sdg.sources.rows import rows_of
 from beam_sdg.sources.thread_rows import THREAD_FORMATS, ThreadSource, thread_of
 from beam_sdg.stages import Stage, StageManifest
@@ -219,33 +220,12 @@ class ReadRows(beam.PTransform):
         read = (
             begin
             | "Sources" >> beam.Create(self.sources)
-            | "Parts" >> beam.FlatMap(_parts)
+            | "Parts" >> beam.FlatMap(parts_of)
             | "SpreadParts" >> beam.Reshuffle()
             | "Read" >> beam.FlatMap(read_rows, self.stage, self.budget, self.limit)
         )
         parsed = read | "SplitParsed" >> SplitRejects()
         return SourceOutcome(parsed.rows, parsed.rejects, read | "CountRead" >> Counted("read"))
-
-
-@dataclasses.dataclass(eq=False)
-class Counted(beam.PTransform):
-    """(name, the number of elements), or nothing where there are none."""
-
-    name: str
-
-    def expand(self, elements: beam.PCollection) -> beam.PCollection:
-        return elements | "One" >> beam.Map(_one, self.name) | "Sum" >> beam.CombinePerKey(sum)
-
-
-def _one(element: object, name: str) -> tuple[str, int]:
-    return name, 1
-
-
-def _parts(source: ThreadSource) -> list[tuple[ThreadSource, str]]:
-    """What one worker reads: (source, path) of each file, (source, "") of a dataset."""
-    if source.dataset is not None:
-        return [(source, "")]
-    return [(source, file.path) for file in source.files()]
 
 
 def read_rows(

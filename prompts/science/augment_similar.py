@@ -23,9 +23,12 @@ class Plan(NamedTuple):
     seed: int
 
 
-def plan_of(rng: random.Random) -> Plan:
-    """The plan of the question whose draws these are; the first draws of all."""
-    draw, numbers = rng.random(), tuple(rng.randint(100, 999) for _ in _POOL)
+def plan_of(rng: random.Random, pool: Sequence[int] = _POOL) -> Plan:
+    """The plan of the question whose draws these are; the first draws of all.
+
+    `pool` are the numbers of those that are the same whatever they were made from.
+    """
+    draw, numbers = rng.random(), tuple(rng.randint(100, 999) for _ in pool)
     is_pooled, seed = rng.random() < POOLED, rng.randint(0, 10**6)
     planned = ""
     for fault, share in FAULTS.items():
@@ -33,12 +36,14 @@ def plan_of(rng: random.Random) -> Plan:
         if draw < 0:
             planned = fault
             break
-    return Plan(planned, _POOL if is_pooled else numbers, is_pooled, seed)
+    return Plan(planned, tuple(pool) if is_pooled else numbers, is_pooled, seed)
 
 
-def rehearse(messages: Sequence[Mapping[str, str]], rng: random.Random) -> str:
+def rehearse(
+    messages: Sequence[Mapping[str, str]], rng: random.Random, pool: Sequence[int] = _POOL
+) -> str:
     """A new question with the planned fault."""
-    plan = plan_of(rng)
+    plan = plan_of(rng, pool)
     is_corrected = any(message["role"] == "assistant" for message in messages)
     fault = "" if is_corrected and plan.fault.endswith("_at_first") else plan.fault
     found = re.search(r"Give (\d+) options", messages[1]["content"])
