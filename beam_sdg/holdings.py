@@ -64,10 +64,14 @@ class Holdings:
 def store_of(folder: str) -> str:
     """The answer store of an output folder or a work folder, or the folder itself if it is one.
 
+    "" of a finished dataset for which no model was asked.
+
     Raises:
         UsageError: there is none.
     """
     manifest = read_manifest(folder)
+    if manifest is not None and not manifest.asks:
+        return ""
     named = [joined(folder, manifest.store)] if manifest else []
     for place in (*named, f"{folder}/.work/store", f"{folder}/store", folder):
         if is_store(place):

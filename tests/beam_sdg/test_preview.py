@@ -1,11 +1,12 @@
 """How many rows a plan says will come."""
 
 import dataclasses
+from typing import Any
 
 import apache_beam as beam
 
-from beam_sdg.preview import rows_to_come
-from beam_sdg.stages import Stage
+from beam_sdg.preview import rows_per_row, rows_to_come
+from beam_sdg.stages import Stage, StageManifest
 from transforms.records import Problem
 
 
@@ -78,3 +79,46 @@ def test_a_source_that_is_taken_whole_has_what_was_read():
     ]
     found = rows_to_come(stages, {"subtopics": 10, "drawn": 0.01}, 50, {"topics": 24})
     assert found == {"topics": (24, True), "subtopics": (240, False), "drawn": (50, True)}
+
+
+def test_a_fan_out_of_which_the_most_is_known_is_bounded():
+    """Whatever the few rows of a trial made."""
+    stages = [
+        stage("problems"),
+        stage("instances", "problems", fans_out=True, most_per_row=8),
+        stage("label", "instances"),
+    ]
+    for tried in (1.0, None):
+        found = rows_to_come(stages, {"instances": tried, "label": 1}, 10)
+        assert (found["instances"], found["label"]) == ((80, True), (80, True))
+
+
+def test_what_no_row_of_the_trial_reached_is_unknown():
+    """Also what is made of it; a stage that takes every row of what is known has so many."""
+    stages = [
+        stage("problems"),
+        stage("proofs", "problems", selects=True),
+        stage("convert", "proofs"),
+        stage("merge", "problems", "convert", one_per=("problems", "convert")),
+        stage("solution", "problems"),
+    ]
+    found = rows_to_come(stages, {"proofs": None, "convert": None, "solution": None}, 10)
+    assert found["proofs"] == found["convert"] == found["merge"] == (None, False)
+    assert found["solution"] == (10, True)
+
+
+def made(rows_in: int, rows: int, **counted: Any) -> StageManifest:
+    return StageManifest(
+        stage="stage", fingerprint="", settings={}, inputs={"before": ""}, rows_in=rows_in,
+        rows=rows, rejects={}, **counted,
+    )  # fmt: skip
+
+
+def test_a_trial_tells_nothing_of_what_it_did_not_see():
+    """A selection of none, a stage without a row; samples are known without any."""
+    assert rows_per_row(made(4, 2, not_sampled=2)) == 0.5
+    assert rows_per_row(made(3, 0, not_sampled=3)) is None
+    assert rows_per_row(made(0, 0, not_sampled=0)) is None
+    assert rows_per_row(made(0, 0, not_sampled=0, samples=4)) == 4
+    assert rows_per_row(made(2, 6, not_sampled=0, made_from=2)) == 3
+    assert rows_per_row(made(2, 0, not_sampled=0, made_from=0)) is None
