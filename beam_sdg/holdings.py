@@ -70,12 +70,12 @@ def store_of(folder: str) -> str:
         UsageError: there is none.
     """
     manifest = read_manifest(folder)
-    if manifest is not None and not manifest.asks:
-        return ""
     named = [joined(folder, manifest.store)] if manifest else []
     for place in (*named, f"{folder}/.work/store", f"{folder}/store", folder):
         if is_store(place):
             return place
+    if manifest is not None and not manifest.asks:
+        return ""
     raise UsageError(
         f"{folder} holds no answers; name an output folder, a work folder or a store in one"
     )

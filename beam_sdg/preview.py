@@ -145,6 +145,7 @@ def rows_to_come(
     found: dict[str, Coming] = {}
     before: dict[str, Coming] = {}  # what a stage that fans out took
     for stage in stages:
+        taken: Coming
         if not stage.inputs and stage.settings.get("max_records", num_records) is None:
             taken = (read or {}).get(stage.name, num_records), True
         elif not stage.inputs or stage.samples:
@@ -213,18 +214,16 @@ def _cells(
     each, most = _mean_tokens(sent), ask.sampling.max_tokens
     tokens_in = None if calls is None or each is None else calls * each
     tokens_out = None if calls is None or not most else calls * most
-    if tokens_in is None or tokens_out is None:
-        spent = None
-    else:
-        spent = cost(models, tokens_in, tokens_out)
-    has_price = bool(most) and cost(models, 0, 0) is not None
+    is_priced = bool(most) and cost(models, 0, 0) is not None
+    spent = cost(models, tokens_in or 0, tokens_out or 0)
+    is_unknown = tokens_in is None or tokens_out is None
     about = "" if is_known and ask.python is None else "~ "  # nobody knows its rounds
     bound = about or "≤ "
     return (
         UNKNOWN if calls is None else f"{'' if is_known else about}{calls:,}",
         UNKNOWN if tokens_in is None else f"{about}{tokens_in:,}",
         "–" if not most else UNKNOWN if tokens_out is None else f"{bound}{tokens_out:,}",
-        "–" if not has_price else UNKNOWN if spent is None else f"{bound}${spent:,.2f}",
+        "–" if not is_priced else UNKNOWN if is_unknown else f"{bound}${spent:,.2f}",
     )
 
 
