@@ -88,7 +88,7 @@ def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
             warnings.simplefilter("ignore")
             stages = rehearsed.execute(rich.console.Console(quiet=True))
         per_row = {stage.stage: rows_per_row(stage) for stage in stages}
-        read = {stage.stage: stage.rows for stage in stages if not stage.inputs}
+        read = rows_there(rehearsed.run.stages, stages)
         sent = {
             stage.stage: [
                 line for line in AnswerStore(rehearsed.context.store, stage.stage).attempts()
@@ -102,8 +102,8 @@ def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
     unseen = [stage.name for stage in wanted.run.stages if stage.ask and not sent[stage.name]]
     if unseen:
         console.print(
-            f"{UNKNOWN}: no rehearsed row came as far as {', '.join(unseen)}; beam-sdg preview "
-            "tells more"
+            f"{UNKNOWN}: it depends on how many rows come to {', '.join(unseen)}, and no rehearsed "
+            "one did; beam-sdg preview tells more"
         )
     for stage in wanted.run.stages:
         if not stage.ask or not sent[stage.name]:
@@ -125,9 +125,24 @@ def rows_per_row(stage: StageManifest) -> float | None:
     """
     if stage.made_from is not None:
         return stage.rows / stage.made_from if stage.made_from else None
-    if stage.not_sampled and len(stage.inputs) == 1:
+    if stage.not_sampled and stage.inputs:
         return stage.rows / stage.rows_in or None  # of those that it selects
     return stage.samples if stage.rows_in or stage.samples > 1 else None
+
+
+def rows_there(stages: Sequence[Stage], made: Sequence[StageManifest]) -> dict[str, int]:
+    """The usable rows of each source that a trial has read to its end.
+
+    Of datasets of the hub it reads no more than it takes.
+    """
+    there = {}
+    for stage, manifest in zip(stages, made, strict=True):
+        limit = stage.settings.get("max_records", "unknown")
+        sources = getattr(stage.transform, "sources", ())
+        is_of_files = all(getattr(source, "dataset", None) is None for source in sources)
+        if not stage.inputs and (limit is None or (limit != "unknown" and is_of_files)):
+            there[stage.name] = manifest.rows + manifest.not_sampled
+    return there
 
 
 def rows_to_come(
@@ -138,17 +153,19 @@ def rows_to_come(
 ) -> dict[str, Coming]:
     """The most rows of each stage, and whether that is known or only about so many.
 
-    Sources, and samples of a product, make `num_records` at most; a source of which all rows are
-    wanted makes what was `read` of it. Of what depends on rows of which `per_row` says nothing,
-    nobody knows how many there are: None.
+    Samples of a product make `num_records` at most, and so do sources with no limit of their own;
+    none makes more than it was `read` to have. Of what depends on rows of which `per_row` says
+    nothing, nobody knows how many there are: None.
     """
     found: dict[str, Coming] = {}
     before: dict[str, Coming] = {}  # what a stage that fans out took
     for stage in stages:
         taken: Coming
-        if not stage.inputs and stage.settings.get("max_records", num_records) is None:
-            taken = (read or {}).get(stage.name, num_records), True
-        elif not stage.inputs or stage.samples:
+        if not stage.inputs:
+            limits = stage.settings.get("max_records", num_records), (read or {}).get(stage.name)
+            most = min((limit for limit in limits if limit is not None), default=None)
+            taken = most, most is not None
+        elif stage.samples:
             taken = num_records, True
         elif stage.one_per:
             taken_apart = {} if stage.takes_parts else before
@@ -168,6 +185,10 @@ def rows_to_come(
         elif share is None and not is_guess:
             share = 1.0
         made = None if rows is None or share is None else round(rows * share)
+        limit = stage.settings.get("max_records") if stage.selects else None
+        if limit is not None:
+            made = limit if rows is None or not is_known else min(rows, limit)
+            is_known, is_guess = True, False
         found[stage.name] = made, is_known and not is_guess
     return found
 
@@ -184,10 +205,11 @@ def _plan(
     read: Mapping[str, int],
 ) -> rich.table.Table:
     config = launch.invocation.config
-    rows = config.expected_rows()
     coming = rows_to_come(launch.run.stages, per_row, config.num_records, read)
+    rows, is_sure = coming[launch.run.stages[-1].name]
+    made = "rows" if rows is None else f"{'at most' if is_sure else 'about'} {rows:,} rows"
     table = rich.table.Table(
-        title=f"{launch.invocation.recipe.name}: at most {rows:,} rows into {launch.output}",
+        title=f"{launch.invocation.recipe.name}: {made} into {launch.output}",
         title_justify="left",
         box=rich.box.SIMPLE_HEAD,
     )

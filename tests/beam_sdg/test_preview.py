@@ -5,7 +5,8 @@ from typing import Any
 
 import apache_beam as beam
 
-from beam_sdg.preview import rows_per_row, rows_to_come
+from beam_sdg.preview import rows_per_row, rows_there, rows_to_come
+from beam_sdg.sources import ReadProblems, Source
 from beam_sdg.stages import Stage, StageManifest
 from transforms.records import Problem
 
@@ -57,6 +58,16 @@ def test_of_a_selection_some_rows_come():
     assert found["merge"] == (40, True)
 
 
+def test_a_selection_of_so_many_is_bounded():
+    """By its number, whatever it selects from, or by what that is known to be."""
+    take = dataclasses.replace(stage("take", "split", selects=True), settings={"max_records": 25})
+    stages = [stage("rows"), stage("split", "rows", fans_out=True), take]
+    for share in (1.0, 7.0, None):
+        assert rows_to_come(stages, {"split": share, "take": 0.1}, 10)["take"] == (25, True)
+    stages[1] = stage("split", "rows")
+    assert rows_to_come(stages, {"take": 0.1}, 10)["take"] == (10, True)
+
+
 def test_what_is_gathered_is_a_guess_and_a_draw_of_it_is_not():
     """Whatever the rehearsal had of problems, a run draws as many as it is told to."""
     stages = [
@@ -79,6 +90,31 @@ def test_a_source_that_is_taken_whole_has_what_was_read():
     ]
     found = rows_to_come(stages, {"subtopics": 10, "drawn": 0.01}, 50, {"topics": 24})
     assert found == {"topics": (24, True), "subtopics": (240, False), "drawn": (50, True)}
+
+
+def test_a_source_has_no_more_than_its_limit_and_its_files():
+    """Where nobody has read it to its end and nothing limits it, who knows."""
+    of = {limit: dataclasses.replace(stage("rows"), settings={"max_records": limit})
+          for limit in (None, 50)}  # fmt: skip
+    for limit, read, wanted in (
+        (50, {"rows": 24}, (24, True)), (50, {"rows": 99}, (50, True)), (50, {}, (50, True)),
+        (None, {"rows": 99}, (99, True)), (None, {}, (None, False)),
+    ):  # fmt: skip
+        assert rows_to_come([of[limit]], {}, 10, read) == {"rows": wanted}
+
+
+def test_a_trial_says_how_many_rows_its_files_have():
+    """With those that it left out; not where it stopped reading, or might have."""
+    limited, whole = {"max_records": 3}, {"max_records": None}
+    files = ReadProblems("rows", (), True, 3, 0)
+    hub = ReadProblems("rows", (Source.parse("hf://org/set"),), True, 3, 0)
+    stages = [
+        dataclasses.replace(stage("files"), transform=files, settings=limited),
+        dataclasses.replace(stage("some_of_the_hub"), transform=hub, settings=limited),
+        dataclasses.replace(stage("all_of_the_hub"), transform=hub, settings=whole),
+        stage("someones"),
+    ]
+    assert rows_there(stages, [made(9, 3, not_sampled=6)] * 4) == {"files": 9, "all_of_the_hub": 9}
 
 
 def test_a_fan_out_of_which_the_most_is_known_is_bounded():
@@ -119,6 +155,11 @@ def test_a_trial_tells_nothing_of_what_it_did_not_see():
     assert rows_per_row(made(4, 2, not_sampled=2)) == 0.5
     assert rows_per_row(made(3, 0, not_sampled=3)) is None
     assert rows_per_row(made(0, 0, not_sampled=0)) is None
+    joined = made(3, 0, not_sampled=3).model_copy(update={"inputs": {"rows": "", "votes": ""}})
+    assert rows_per_row(joined) is None
+    assert (
+        rows_per_row(made(5, 3, not_sampled=2).model_copy(update={"inputs": {}})) == 1
+    )  # a source
     assert rows_per_row(made(0, 0, not_sampled=0, samples=4)) == 4
     assert rows_per_row(made(2, 6, not_sampled=0, made_from=2)) == 3
     assert rows_per_row(made(2, 0, not_sampled=0, made_from=0)) is None
