@@ -74,7 +74,8 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
         if dataset is not None:
             pinned = dataset.pinned()
             settled = self.model_copy(update={"pattern": str(pinned)})
-            return settled._with_text((("", row) for row in pinned.rows()), flag)
+            numbered = enumerate(pinned.rows(), start=1)
+            return settled._with_text(((f"row {n}", row) for n, row in numbered), flag)
         peeked = (placed for file in self.files() for placed in rows_of(file.path))
         return self._with_text(peeked, flag)
 
@@ -124,7 +125,9 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
             raise InputError(f"{self.pattern} is empty: it holds no row; check the path")
         if not columns:
             bad = ((where, row) for where, row in first if isinstance(row, BadRow))
-            why = next((f"; {where} is {row.fault}{_mend(row)}" for where, row in bad), "")
+            why = next(
+                (f"; its first, {where}, is {row.fault}{_mend(row)}" for where, row in bad), ""
+            )
             raise InputError(f"{self.pattern} holds no rows with columns{why}")
         wanted = [self.format.text] if self.format.text else list(TEXT_COLUMNS)
         found = next((column for column in wanted if column in columns), None)
