@@ -154,7 +154,12 @@ def _retry(arguments: Sequence[str], console: rich.console.Console) -> None:
 def _store(arguments: Sequence[str], console: rich.console.Console) -> None:
     if len(arguments) != 1:
         raise UsageError("store takes one folder: beam-sdg store DIR")
-    print_holdings(console, holdings(store_of(arguments[0].rstrip("/") or "/")))
+    folder = arguments[0].rstrip("/") or "/"
+    store = store_of(folder)
+    if store:
+        print_holdings(console, holdings(store))
+    else:
+        console.print(f"nothing was asked for the dataset in {folder}", markup=False)
 
 
 def _recipes(arguments: Sequence[str], console: rich.console.Console) -> None:

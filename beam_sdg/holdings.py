@@ -64,6 +64,8 @@ class Holdings:
 def store_of(folder: str) -> str:
     """The answer store of an output folder or a work folder, or the folder itself if it is one.
 
+    "" of a finished dataset for which no model was asked.
+
     Raises:
         UsageError: there is none.
     """
@@ -72,6 +74,8 @@ def store_of(folder: str) -> str:
     for place in (*named, f"{folder}/.work/store", f"{folder}/store", folder):
         if is_store(place):
             return place
+    if manifest is not None and not manifest.asks:
+        return ""
     raise UsageError(
         f"{folder} holds no answers; name an output folder, a work folder or a store in one"
     )

@@ -134,6 +134,17 @@ class Launch:
             and _more_records(self, finished.stages) is None
         )
 
+    def refusal(self) -> str:
+        """Why the output would refuse this run; "" where it would not."""
+        finished, grown = read_manifest(self.output), self
+        if finished is not None and self.invocation.run.accepted is not None:
+            grown = _grown_to(finished, self)
+        try:
+            _require_replaceable(finished, grown)
+        except UsageError as error:
+            return str(error)
+        return ""
+
     @property
     def models(self) -> dict[str, ModelSettings]:
         """The model settings of each asked stage."""

@@ -249,6 +249,9 @@ def validated(model: type[C], values: Mapping[str, Any], flag: str = "") -> C:
         name = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         named = _FLAGS.get(name, f"{flag}{name}")
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(model.model_fields)
+            raise UsageError(f"--{named}: no such setting; there are {known}") from error
         if first["type"] == "missing":
             raise UsageError(f"--{named} is missing; the recipe cannot do without it") from error
         if name == "args":  # it may hold keys

@@ -57,11 +57,11 @@ class Panel(Watcher):
             self._stop.set()
             reporter.join()
 
-    def began(self, stages: Sequence[Stage], rows_in: int | None) -> None:
+    def began(self, stages: Sequence[Stage], there: Mapping[str, int]) -> None:
         """A phase began."""
         forget_progress()
         with self._lock:
-            self._phase = _Phase(stages, rows_in)
+            self._phase = _Phase(stages, there)
         asked = [stage for stage in stages if stage.engine]
         with_model = f" with {asked[0].engine.model}" if asked and asked[0].engine else ""
         names = ", ".join(stage.name for stage in stages)
@@ -151,9 +151,9 @@ class Row:
 class _Phase:
     """The asked stages of the running phase, and their recent rates."""
 
-    def __init__(self, stages: Sequence[Stage], rows_in: int | None) -> None:
+    def __init__(self, stages: Sequence[Stage], there: Mapping[str, int]) -> None:
         self._asks = [stage for stage in stages if stage.ask]
-        self._rows_in = rows_in
+        self._there = there
         self._finished: set[str] = set()
         self._seen: dict[str, collections.deque[tuple[float, int]]] = {
             stage.name: collections.deque([(time.monotonic(), 0)]) for stage in self._asks
@@ -164,11 +164,11 @@ class _Phase:
 
     def rows(self, models: Prices) -> list[Row]:
         rows: list[Row] = []
-        coming: dict[str, int | None] = {}
+        coming: dict[str, int | None] = {**self._there}
         for stage in self._asks:
             assert stage.ask is not None
             progress = progress_of(stage.name)
-            taken = coming.get(stage.inputs[0], self._rows_in)
+            taken = coming.get(stage.inputs[0])
             total = None if taken is None else taken * stage.ask.samples
             if stage.name not in self._finished:
                 rate = self._rate(stage.name, progress.asked)

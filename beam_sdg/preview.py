@@ -24,12 +24,15 @@ from beam_sdg.shards import column_values
 from beam_sdg.stages import Stage, StageManifest
 from beam_sdg.stopping import StopSettings
 from beam_sdg.trace import SHOWN_CHARACTERS, print_way, samples_of, way_of
+from transforms.ask import Ask
 from transforms.engines.store import AnswerStore
 from transforms.errors import Stopped, UsageError
 from transforms.files import relative
 
 PREVIEWED_ROWS = 10
 TRIED_ROWS = 3
+UNKNOWN = "?"
+Coming = tuple[int | None, bool]
 
 
 def preview(
@@ -71,7 +74,8 @@ def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
     """Print the stages, an estimate of calls, tokens and cost, and each stage's first prompt.
 
     Sources are read and a few rows are rehearsed in a temporary folder; no model is asked and
-    nothing is kept. Prompts of later stages are made from rehearsed answers, so their length is a
+    nothing is kept. What the output would refuse is a warning, since a plan needs no output of its
+    own. Prompts of later stages are made from rehearsed answers, so their length is a
     guess; and so are the rounds of solutions with Python.
 
     Raises:
@@ -84,7 +88,7 @@ def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
             warnings.simplefilter("ignore")
             stages = rehearsed.execute(rich.console.Console(quiet=True))
         per_row = {stage.stage: rows_per_row(stage) for stage in stages}
-        read = {stage.stage: stage.rows for stage in stages if not stage.inputs}
+        read = rows_there(rehearsed.run.stages, stages)
         sent = {
             stage.stage: [
                 line for line in AnswerStore(rehearsed.context.store, stage.stage).attempts()
@@ -95,6 +99,12 @@ def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
     asks = [stage.ask for stage in wanted.run.stages if stage.ask]
     if any(ask.sampling.max_tokens is None for ask in asks):
         console.print("Tokens out and cost are known where --max_tokens bounds an answer.")
+    unseen = [stage.name for stage in wanted.run.stages if stage.ask and not sent[stage.name]]
+    if unseen:
+        console.print(
+            f"{UNKNOWN}: it depends on how many rows come to {', '.join(unseen)}, and no rehearsed "
+            "one did; beam-sdg preview tells more"
+        )
     for stage in wanted.run.stages:
         if not stage.ask or not sent[stage.name]:
             continue
@@ -104,61 +114,102 @@ def dry_run(invocation: Invocation, console: rich.console.Console) -> None:
             console.print(f"[bold]→ {role}[/bold]")
             console.print(text, markup=False)
     console.print("Nothing was asked or written.")
+    if refusal := wanted.refusal():
+        console.print(f"warning: without --dry_run: {refusal}", markup=False)
 
 
-def rows_per_row(stage: StageManifest) -> float:
-    """The rows that one made on average where it fans out or selects, else the samples of each."""
-    if stage.made_from is None and stage.not_sampled and len(stage.inputs) == 1:
-        return stage.rows / stage.rows_in  # of those that it selects
-    if stage.made_from is None:
-        return stage.samples
-    return stage.rows / stage.made_from if stage.made_from else 1.0
+def rows_per_row(stage: StageManifest) -> float | None:
+    """The rows that one made on average where it fans out or selects, else the samples of each.
+
+    None where no row that it took, or all that it selected from, tells how many there will be.
+    """
+    if stage.made_from is not None:
+        return stage.rows / stage.made_from if stage.made_from else None
+    if stage.not_sampled and stage.inputs:
+        return stage.rows / stage.rows_in or None  # of those that it selects
+    return stage.samples if stage.rows_in or stage.samples > 1 else None
+
+
+def rows_there(stages: Sequence[Stage], made: Sequence[StageManifest]) -> dict[str, int]:
+    """The usable rows of each source that a trial has read to its end.
+
+    Of datasets of the hub it reads no more than it takes.
+    """
+    there = {}
+    for stage, manifest in zip(stages, made, strict=True):
+        limit = stage.settings.get("max_records", "unknown")
+        sources = getattr(stage.transform, "sources", ())
+        is_of_files = all(getattr(source, "dataset", None) is None for source in sources)
+        if not stage.inputs and (limit is None or (limit != "unknown" and is_of_files)):
+            there[stage.name] = manifest.rows + manifest.not_sampled
+    return there
 
 
 def rows_to_come(
     stages: Sequence[Stage],
-    per_row: Mapping[str, float],
+    per_row: Mapping[str, float | None],
     num_records: int,
     read: Mapping[str, int] | None = None,
-) -> dict[str, tuple[int, bool]]:
+) -> dict[str, Coming]:
     """The most rows of each stage, and whether that is known or only about so many.
 
-    Sources, and samples of a product, make `num_records` at most; a source of which all rows are
-    wanted makes what was `read` of it.
+    Samples of a product make `num_records` at most, and so do sources with no limit of their own;
+    none makes more than it was `read` to have. Of what depends on rows of which `per_row` says
+    nothing, nobody knows how many there are: None.
     """
-    found: dict[str, tuple[int, bool]] = {}
-    before: dict[str, tuple[int, bool]] = {}  # what a stage that fans out took
+    found: dict[str, Coming] = {}
+    before: dict[str, Coming] = {}  # what a stage that fans out took
     for stage in stages:
-        if not stage.inputs and stage.settings.get("max_records", num_records) is None:
-            taken = (read or {}).get(stage.name, num_records), True
-        elif not stage.inputs or stage.samples:
+        taken: Coming
+        if not stage.inputs:
+            limits = stage.settings.get("max_records", num_records), (read or {}).get(stage.name)
+            most = min((limit for limit in limits if limit is not None), default=None)
+            taken = most, most is not None
+        elif stage.samples:
             taken = num_records, True
         elif stage.one_per:
             taken_apart = {} if stage.takes_parts else before
             each = [taken_apart.get(name, found[name]) for name in stage.one_per]
-            taken = sum(rows for rows, _ in each), all(is_known for _, is_known in each)
+            taken = _sum(each)
         else:
             taken = found[stage.inputs[0]]
         if stage.fans_out:
             before[stage.name] = taken
         rows, is_known = taken
-        made = round(rows * (1.0 if stage.samples else per_row.get(stage.name, 1.0)))
-        is_guess = stage.fans_out or stage.gathers or stage.selects
+        is_guess = bool(stage.fans_out or stage.gathers or stage.selects)
+        share = per_row.get(stage.name, 1.0)
+        if stage.samples:
+            share = 1.0
+        elif stage.most_per_row is not None:
+            share, is_guess = stage.most_per_row, False
+        elif share is None and not is_guess:
+            share = 1.0
+        made = None if rows is None or share is None else round(rows * share)
+        limit = stage.settings.get("max_records") if stage.selects else None
+        if limit is not None:
+            made = limit if rows is None or not is_known else min(rows, limit)
+            is_known, is_guess = True, False
         found[stage.name] = made, is_known and not is_guess
     return found
+
+
+def _sum(each: Sequence[Coming]) -> Coming:
+    known = [rows for rows, _ in each if rows is not None]
+    return sum(known) if len(known) == len(each) else None, all(is_sure for _, is_sure in each)
 
 
 def _plan(
     launch: Launch,
     sent: dict[str, list[dict]],
-    per_row: Mapping[str, float],
+    per_row: Mapping[str, float | None],
     read: Mapping[str, int],
 ) -> rich.table.Table:
     config = launch.invocation.config
-    rows = config.expected_rows()
     coming = rows_to_come(launch.run.stages, per_row, config.num_records, read)
+    rows, is_sure = coming[launch.run.stages[-1].name]
+    made = "rows" if rows is None else f"{'at most' if is_sure else 'about'} {rows:,} rows"
     table = rich.table.Table(
-        title=f"{launch.invocation.recipe.name}: at most {rows:,} rows into {launch.output}",
+        title=f"{launch.invocation.recipe.name}: {made} into {launch.output}",
         title_justify="left",
         box=rich.box.SIMPLE_HEAD,
     )
@@ -172,29 +223,37 @@ def _plan(
             if "." not in stage.name:  # a step is not worth a line
                 table.add_row(stage.name)
             continue
-        models = launch.models[stage.name]
-        calls, is_known = coming[stage.name]
-        about = "" if is_known and stage.ask.python is None else "~ "  # nobody knows its rounds
-        tokens_in = calls * _mean_tokens(sent[stage.name])
-        most = stage.ask.sampling.max_tokens
-        tokens_out = calls * (most or 0)
-        spent = cost(models, tokens_in, tokens_out)
-        table.add_row(
-            stage.name,
-            stage.ask.engine.model,
-            f"{'' if is_known else about}{calls:,}",
-            f"{about}{tokens_in:,}",
-            f"{about or '≤ '}{tokens_out:,}" if most else "–",
-            "–" if spent is None or not most else f"{about or '≤ '}${spent:,.2f}",
-        )
+        cells = _cells(stage.ask, launch.models[stage.name], coming[stage.name], sent[stage.name])
+        table.add_row(stage.name, stage.ask.engine.model, *cells)
     return table
 
 
-def _mean_tokens(lines: list[dict]) -> int:
+def _cells(
+    ask: Ask, models: ModelSettings, coming: Coming, sent: Sequence[dict]
+) -> tuple[str, str, str, str]:
+    """Calls, tokens in and out, and cost; what no rehearsed row tells is `UNKNOWN`."""
+    calls, is_known = coming
+    each, most = _mean_tokens(sent), ask.sampling.max_tokens
+    tokens_in = None if calls is None or each is None else calls * each
+    tokens_out = None if calls is None or not most else calls * most
+    is_priced = bool(most) and cost(models, 0, 0) is not None
+    spent = cost(models, tokens_in or 0, tokens_out or 0)
+    is_unknown = tokens_in is None or tokens_out is None
+    about = "" if is_known and ask.python is None else "~ "  # nobody knows its rounds
+    bound = about or "≤ "
+    return (
+        UNKNOWN if calls is None else f"{'' if is_known else about}{calls:,}",
+        UNKNOWN if tokens_in is None else f"{about}{tokens_in:,}",
+        "–" if not most else UNKNOWN if tokens_out is None else f"{bound}{tokens_out:,}",
+        "–" if not is_priced else UNKNOWN if is_unknown else f"{bound}${spent:,.2f}",
+    )
+
+
+def _mean_tokens(lines: Sequence[dict]) -> int | None:
     """About how many tokens a conversation sends, what is sent again with each turn included."""
     conversations = sum(line["turn"] == 1 for line in lines)
     tokens = sum(line["reply"]["prompt_tokens"] for line in lines if "reply" in line)
-    return round(tokens / conversations) if conversations else 0
+    return round(tokens / conversations) if conversations else None
 
 
 def _of_rows(invocation: Invocation, rows: int) -> Invocation:

@@ -83,6 +83,10 @@ def _absolute(folder: str) -> str:
 
 
 def _require_rejects(manifest: RunManifest, stage: str) -> None:
+    stages = [made.stage for made in manifest.stages]
+    if stage not in stages:
+        asked = ", ".join(made for made in stages if made in manifest.asks)
+        raise UsageError(f"--stage {stage}: no such stage; those that ask a model are {asked}")
     rejected = [
         made.stage
         for made in manifest.stages

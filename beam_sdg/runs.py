@@ -74,8 +74,8 @@ COUNTS = "counts.json"
 class Watcher:
     """Someone who is told how a run goes on; this one does not care."""
 
-    def began(self, stages: Sequence[Stage], rows_in: int | None) -> None:
-        """A phase began: these stages are run; the first takes so many rows, if that is known."""
+    def began(self, stages: Sequence[Stage], there: Mapping[str, int]) -> None:
+        """A phase began: these stages are run; of each stage in `there`, they take so many rows."""
 
     def published(self, manifest: StageManifest) -> None:
         """A stage is done."""
@@ -116,9 +116,9 @@ class Run:
             missing = self._missing(phase, only, done, made)
             made.update(stage.name for stage in missing)
             if missing:
-                rows_in = [done[name].rows for name in missing[0].inputs if name in done]
-                is_known = self.claims.takes_all and len(rows_in) == 1
-                watcher.began(missing, rows_in[0] if is_known else None)
+                takes_all = self.claims.takes_all
+                there = {name: made.rows for name, made in done.items()} if takes_all else {}
+                watcher.began(missing, there)
                 self._run_phase(missing, done, watcher)
             for stage in phase:
                 if stage in missing:

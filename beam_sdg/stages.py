@@ -66,10 +66,10 @@ class Stage:
     A stage called `NAME.step` is a step of the stage NAME, and is run where that is asked for.
 
     A stage that `fans_out` makes of each row one or more, with the ids `ID-0`, `ID-1`, …, or a
-    reject. One that `gathers` makes one row of several, of how many its column of that name says;
-    each that is in none is a reject. `one_per` is for a stage that joins its inputs: those of which
-    each row, or where one fans out each that it was made from, is a row or a reject here; with
-    `takes_parts` it is each row there, too.
+    reject: `most_per_row` of them at most, where that is known. One that `gathers` makes one row of
+    several, of how many its column of that name says; each that is in none is a reject. `one_per`
+    is for a stage that joins its inputs: those of which each row, or where one fans out each that
+    it was made from, is a row or a reject here; with `takes_parts` it is each row there, too.
     """
 
     name: str
@@ -81,6 +81,7 @@ class Stage:
     samples: bool = False
     selects: bool = False
     fans_out: bool = False
+    most_per_row: int | None = None
     one_per: tuple[str, ...] = ()
     gathers: str = ""
     takes_parts: bool = False

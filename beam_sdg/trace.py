@@ -55,7 +55,8 @@ def way_of(manifest: RunManifest, work_dir: str, row_id: str) -> list[Station]:
                 found[stage.stage] = _found(stage, work_dir, held)
     if not any(any(kinds) for kinds in found.values()):
         raise InputError(
-            f"no stage has a row {row_id}; ids are in the column id of data and rejects"
+            f"no stage has a row {row_id}; ids are in the column id of data and rejects, and are "
+            "not what a source calls its own rows (source_id)"
         )
     store = f"{work_dir}/store"
     return [

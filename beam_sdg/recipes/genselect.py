@@ -166,6 +166,7 @@ def _instances(config: GenSelectConfig, context: Context, after: str) -> Iterato
         },
         inputs=(taken,),
         fans_out=True,
+        most_per_row=rules.max_instances_per_problem,
     )
 
 

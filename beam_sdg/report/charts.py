@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from beam_sdg.report.shown import counted, line, measured
+from beam_sdg.report.shown import counted, line, measured, named
 from beam_sdg.report.spread import Histogram
 from beam_sdg.stages import StageManifest
 
@@ -61,7 +61,7 @@ def histogram(name: str, drawn: Histogram, unit: str) -> str:
 
 def bars(name: str, counts: Mapping[Any, int]) -> str:
     """A bar for each value, the first on top."""
-    labels, numbers = [_label(str(value)) for value in counts], list(counts.values())
+    labels, numbers = [_label(named(value)) for value in counts], list(counts.values())
 
     def draw(axes: "Axes") -> None:
         drawn = axes.barh(range(len(labels)), numbers, color=_KEPT, height=0.7)

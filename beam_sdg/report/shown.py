@@ -31,6 +31,11 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} characters more)"
 
 
+def named(value: object) -> str:
+    """A value of a column on one line; an empty one has a name, too."""
+    return line(str(value)) or "(empty)"
+
+
 def line(text: str) -> str:
     """`text` on one line, without anything that steers a terminal."""
     spaced = " ".join(text.split())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from beam_sdg.publish import TRAIN
 from beam_sdg.report.asked import AskFigures
 from beam_sdg.report.figures import Figures
-from beam_sdg.report.shown import counted, dollars, line, measured, share
+from beam_sdg.report.shown import counted, dollars, line, measured, named, share
 from beam_sdg.report.spread import Spread
 from beam_sdg.stages import StageManifest
 from transforms.engines.store import FAULTS
@@ -191,7 +191,7 @@ def _values(figures: Figures) -> Iterator[Row]:
         mean = "" if column.mean is None else f"{column.mean:.2f}"
         yield Row(column.name, (counted(rows), "", mean))
         for value, number in column.counts.items():
-            yield Row(line(str(value)), (counted(number), share(number / rows), ""), part=True)
+            yield Row(named(value), (counted(number), share(number / rows), ""), part=True)
 
 
 def _asked(figures: Figures) -> Iterator[Row]:

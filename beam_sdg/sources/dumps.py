@@ -6,7 +6,9 @@ mathoverflow.net/Posts.xml             Comments.xml, Users.xml, PostLinks.xml, P
 
 import dataclasses
 import os
-from collections.abc import Iterator
+import re
+import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -55,6 +57,7 @@ READ = "read"
 RANGE_BYTES = 8 << 20
 _BUFFER = 1 << 18
 _END_BYTES = 1 << 12
+_BEGINS = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>)?\s*(<!--.*?-->\s*)*<posts\b", re.DOTALL)
 
 
 class DumpFile(NamedTuple):
@@ -84,7 +87,7 @@ class DumpSource(pydantic.BaseModel, frozen=True, extra="forbid"):
         """The files with posts, sorted by path.
 
         Raises:
-            InputError: there is none, or nothing says of which site one is.
+            InputError: there is none, nothing says of which site one is, or one holds no posts.
         """
         paths = [file.path for file in matching(self.pattern) if is_posts(file.path)]
         if not paths:
@@ -100,6 +103,7 @@ class DumpSource(pydantic.BaseModel, frozen=True, extra="forbid"):
                     f"{path} does not say of which site it is; call its folder by the site, as in "
                     "math.stackexchange.com/Posts.xml, or name the site with --site"
                 )
+            _require_dump(path)
             found.append(DumpFile(path, POSTS, site))
         return found
 
@@ -133,6 +137,14 @@ class DumpSource(pydantic.BaseModel, frozen=True, extra="forbid"):
             [_label(file), file.site.host, *map(content_hash, matched)] for file, matched in files
         ]
         return {"name": STACKEXCHANGE, "content": content}
+
+
+def warn_of_missing_ends(files: Iterable[DumpFile]) -> None:
+    """Warn of files that were cut off; in a run, each has a reject, too."""
+    for file in files:
+        if _is_cut_off(file):
+            said = f"{file.path} is cut off; rows are missing; fetch or unpack it anew"
+            warnings.warn(said, stacklevel=2)
 
 
 @dataclasses.dataclass(eq=False)
@@ -293,14 +305,38 @@ def _item(
 def _ends(path: str, stage: str, files: dict[str, DumpFile]) -> Iterator[Reject]:
     """A reject if the file has no end tag, in place of the rows that are missing."""
     file = files[path]
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as content:
-        size = content.seek(0, os.SEEK_END) or content.tell()
-        content.seek(max(0, size - _END_BYTES))
-        tail = content.read()
-    if f"</{file.holds.removesuffix('.xml').lower()}>".encode() not in tail:
+    if _is_cut_off(file):
+        size, tail = _end_of(path)
         place = Place(file.site.host, _label(file), f"byte {size}")
         fault = "the file ends without its end tag, and rows are missing; fetch or unpack it anew"
         yield row_reject(bad_row("cut_off", fault, tail), place, stage, "cut_off", fault)
+
+
+def _is_cut_off(file: DumpFile) -> bool:
+    """Whether the end tag of all rows is missing."""
+    _, tail = _end_of(file.path)
+    return f"</{file.holds.removesuffix('.xml').lower()}>".encode() not in tail
+
+
+def _end_of(path: str) -> tuple[int, bytes]:
+    """The size of a file, and its last bytes."""
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as content:
+        size = content.seek(0, os.SEEK_END) or content.tell()
+        content.seek(max(0, size - _END_BYTES))
+        return size, content.read()
+
+
+def _require_dump(path: str) -> None:
+    """Refuse a file that is called as one with posts is, and holds something else."""
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as content:
+        head = content.read(_END_BYTES)
+    if not head.strip():
+        raise InputError(f"{path} is empty; unpack the dump anew")
+    if not _BEGINS.match(head):
+        raise InputError(
+            f"{path} is no dump of Stack Exchange: it does not begin with <posts>; unpack the "
+            "dump, and name its Posts.xml"
+        )
 
 
 def _less_joined(thread: Thread) -> tuple[str, int]:

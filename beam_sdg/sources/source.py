@@ -74,9 +74,10 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
         if dataset is not None:
             pinned = dataset.pinned()
             settled = self.model_copy(update={"pattern": str(pinned)})
-            return settled._with_text(pinned.rows(), flag)
-        rows = (row for file in self.files() for _, row in rows_of(file.path))
-        return self._with_text(rows, flag)
+            numbered = enumerate(pinned.rows(), start=1)
+            return settled._with_text(((f"row {n}", row) for n, row in numbered), flag)
+        peeked = (placed for file in self.files() for placed in rows_of(file.path))
+        return self._with_text(peeked, flag)
 
     def files(self) -> list[FileMetadata]:
         """The files that match, sorted by path; none for a dataset of the hub.
@@ -116,14 +117,17 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
         folder = fixed[: fixed.rfind("/") + 1]
         return path.removeprefix(folder) if path.startswith(folder) else PurePath(path).name
 
-    def _with_text(self, rows: Iterator[Any], flag: str) -> Self:
-        peeked = list(itertools.islice(rows, _PEEKED))
+    def _with_text(self, placed: Iterator[tuple[str, Any]], flag: str) -> Self:
+        first = list(itertools.islice(placed, _PEEKED))
+        peeked = [row for _, row in first]
         columns = sorted({column for row in peeked if isinstance(row, dict) for column in row})
         if not peeked:
             raise InputError(f"{self.pattern} is empty: it holds no row; check the path")
         if not columns:
-            faults = [row.fault for row in peeked if isinstance(row, BadRow)]
-            why = f"; its first is {faults[0]}" if faults else ""
+            bad = ((where, row) for where, row in first if isinstance(row, BadRow))
+            why = next(
+                (f"; its first, {where}, is {row.fault}{_mend(row)}" for where, row in bad), ""
+            )
             raise InputError(f"{self.pattern} holds no rows with columns{why}")
         wanted = [self.format.text] if self.format.text else list(TEXT_COLUMNS)
         found = next((column for column in wanted if column in columns), None)
@@ -140,6 +144,11 @@ class Source(pydantic.BaseModel, frozen=True, extra="forbid"):
                     f"(its first rows have {', '.join(columns)}); rename one, or name another"
                 )
         return self.model_copy(update={"format": self.format.model_copy(update={"text": found})})
+
+
+def _mend(row: BadRow) -> str:
+    """What helps where the fault is likely that of the whole file."""
+    return "; convert the file, as in iconv -f latin1 -t utf8" if row.reason == "not_utf8" else ""
 
 
 def _parsed(written: str) -> tuple[str, str, Format]:

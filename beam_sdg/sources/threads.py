@@ -13,7 +13,13 @@ import apache_beam as beam
 import pydantic
 
 from beam_sdg.recipes.recipe import Context
-from beam_sdg.sources.dumps import STACKEXCHANGE, DumpFile, DumpSource, ReadDumps
+from beam_sdg.sources.dumps import (
+    STACKEXCHANGE,
+    DumpFile,
+    DumpSource,
+    ReadDumps,
+    warn_of_missing_ends,
+)
 from beam_sdg.sources.files import matching
 from beam_sdg.sources.hub import SCHEME, Dataset
 from beam_sdg.sources.problems import Place
@@ -129,6 +135,7 @@ def read_threads(
     rows = tuple(source for source in sources if isinstance(source, ThreadSource))
     dumps = tuple(source for source in sources if isinstance(source, DumpSource))
     files = tuple(file for dump in dumps for file in dump.files(options))
+    warn_of_missing_ends(files)
     return Stage(
         name=name,
         transform=ReadThreads(

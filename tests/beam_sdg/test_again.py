@@ -96,6 +96,7 @@ def test_what_a_run_was_started_by_is_for_its_user_alone(finished):
         ((), "retry takes a folder and a stage"),
         (("OUT",), "required: --stage"),
         (("OUT", "--stage=export"), "--stage export: it has no rejects of its model; those with"),
+        (("OUT", "--stage=nosuch"), "--stage nosuch: no such stage; those that ask a model are p"),
         (("OUT", "--stage=evals", "--set=in_flight=5"), "--retry evals: in_flight is not of the"),
         (("OUT", "--stage=evals", "--set=warmth=1"), "a stage has no such setting"),
         (("nowhere", "--stage=evals"), "nowhere holds no run"),

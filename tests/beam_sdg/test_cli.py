@@ -56,7 +56,10 @@ def assert_explained(done, code: int, *parts: str) -> None:
         (["infinibyte", "--model=m", "--vllm_args", "--port"], ["--vllm_args", "--port is set by"]),
         (["infinibyte", "--endpoint=http://h/v1"], ["needs the --model"]),
         (["infinibyte", "--endpoint=h:80", "--model=m"], ["http://HOST:PORT/v1"]),
-        (["infinibyte", "--rehearsal=speed=1"], ["rehearsal speed"]),
+        (
+            ["infinibyte", "--rehearsal=speed=1"],
+            ["rehearsal speed: no such setting; there are seed, m"],
+        ),
         (["infinibyte", "--rehearsal=failing=2"], ["rehearsal failing '2'"]),
         (["infinibyte", "--in_flight=0"], ["--in_flight '0'", "greater than or equal to 1"]),
         (["infinibyte", "--prompts=/nowhere"], ["--prompts /nowhere is not a folder"]),
@@ -162,6 +165,10 @@ def test_a_finished_output_is_never_overwritten(beam_sdg_command, tmp_path):
     assert again.returncode == 0
     assert "is complete; there is nothing to do" in again.stdout
     assert_explained(beam_sdg_command(*flags, "--num_records=6"), USAGE, "--replace")
+    tried = beam_sdg_command(*flags, "--num_records=6", "--dry_run")
+    assert tried.returncode == 0
+    last = tried.stdout.splitlines()[-1]
+    assert last.startswith(f"warning: without --dry_run: {output} holds a finished dataset of")
     assert (output / "manifest.json").read_bytes() == manifest
     done = beam_sdg_command(*flags, "--num_records=6", "--replace")
     assert done.returncode == 0, done.stderr

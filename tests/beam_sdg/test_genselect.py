@@ -15,6 +15,8 @@ import pytest
 
 from beam_sdg.cli import main
 from beam_sdg.models import ModelSettings
+from beam_sdg.preview import rows_to_come
+from beam_sdg.publish import read_manifest
 from beam_sdg.recipes.genselect import GenSelectConfig, stages
 from beam_sdg.recipes.recipe import Context
 from tests import planned
@@ -213,6 +215,20 @@ def test_equal_seeds_give_equal_instances_on_several_workers(
     assert len(planned.stage_rows(tmp_path / "out0", PREPARED)) > 100
 
 
+def assert_bounded(output: Path) -> None:
+    """A plan from a trial with one instance of each problem says no fewer rows than there are."""
+    manifest = read_manifest(str(output))
+    assert manifest is not None
+    counts = {made.stage: made.rows_in * made.samples for made in manifest.stages}
+    config = GenSelectConfig(new_summaries=0)
+    trial = {PREPARED: 1.0, f"{PREPARED}.problems": 0.1}
+    plan = rows_to_come(
+        stages(config, Context()), trial, config.num_records, {"rows": counts["rows"]}
+    )
+    most, is_known = plan["label_data"]
+    assert is_known and most == 80 and 10 < counts["label_data"] <= most
+
+
 def test_the_rows_of_our_own_solutions_can_be_chosen_among(tmp_path):
     """A run of openmathreasoning-solutions that keeps wrong solutions is all that is needed."""
     solved, output = tmp_path / "solved", tmp_path / "out"
@@ -221,6 +237,7 @@ def test_the_rows_of_our_own_solutions_can_be_chosen_among(tmp_path):
     labels = {of: row["is_correct"] for of, row in planned.dataset_rows(solved).items()}
     problems = f"--problems={solved}/data/*.parquet"
     assert main(["genselect", f"--output={output}", problems, "--new_summaries=0"]) == 0
+    assert_bounded(output)
     rows = planned.dataset_rows(output)
     assert len(rows) > 5
     for row in rows.values():

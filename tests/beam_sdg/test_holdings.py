@@ -83,6 +83,12 @@ def test_a_folder_without_answers_is_bad_usage(tmp_path, shown):
     assert main(["store"]) == UsageError.exit_code
 
 
+def test_of_a_dataset_without_a_model_nothing_was_asked(tmp_path, shown, dataset):
+    """It says so, and that is no mistake."""
+    _, folder = dataset([], asks={})
+    assert shown(Path(folder)) == f"nothing was asked for the dataset in {folder}\n"
+
+
 def test_what_is_wrong_is_counted_and_shown(tmp_path, shown):
     """Each kind with its place; also of engines' notes, and beside the stages."""
     store = fill(tmp_path)

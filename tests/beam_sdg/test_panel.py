@@ -119,7 +119,10 @@ def test_a_line_holds_all_that_the_panel_shows():
 
 
 def test_asks_about_the_same_rows_have_the_same_total():
-    """Of three asks the last two take what the first keeps, whatever one of them rejects."""
+    """Of three asks the last two take what the first keeps, whatever one of them rejects.
+
+    What takes other rows has another, or none where nobody knows how many these are.
+    """
     context = Context()
 
     def ask(name: str, after: str, samples: int) -> Stage:
@@ -130,12 +133,13 @@ def test_asks_about_the_same_rows_have_the_same_total():
 
     forget_progress()  # of runs before this test
     stages = [ask("first", "problems", 2), ask("left", "first", 3), ask("right", "first", 5)]
+    stages += [ask("beside", "other", 2), ask("unknown", "elsewhere", 2)]
     progress_of("first").finish("malformed_answer", asked=True)
     progress_of("left").finish("malformed_answer", asked=True)
     try:
         models = {stage.name: ModelSettings() for stage in stages}
-        rows = _Phase(stages, 10).rows(models)
-        assert [row.cells()[1] for row in rows] == ["1/20", "1/57", "0/95"]
+        rows = _Phase(stages, {"problems": 10, "other": 4}).rows(models)
+        assert [row.cells()[1] for row in rows] == ["1/20", "1/57", "0/95", "0/8", "0"]
     finally:
         forget_progress()
 

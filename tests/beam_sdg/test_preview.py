@@ -1,11 +1,13 @@
 """How many rows a plan says will come."""
 
 import dataclasses
+from typing import Any
 
 import apache_beam as beam
 
-from beam_sdg.preview import rows_to_come
-from beam_sdg.stages import Stage
+from beam_sdg.preview import rows_per_row, rows_there, rows_to_come
+from beam_sdg.sources import ReadProblems, Source
+from beam_sdg.stages import Stage, StageManifest
 from transforms.records import Problem
 
 
@@ -56,6 +58,16 @@ def test_of_a_selection_some_rows_come():
     assert found["merge"] == (40, True)
 
 
+def test_a_selection_of_so_many_is_bounded():
+    """By its number, whatever it selects from, or by what that is known to be."""
+    take = dataclasses.replace(stage("take", "split", selects=True), settings={"max_records": 25})
+    stages = [stage("rows"), stage("split", "rows", fans_out=True), take]
+    for share in (1.0, 7.0, None):
+        assert rows_to_come(stages, {"split": share, "take": 0.1}, 10)["take"] == (25, True)
+    stages[1] = stage("split", "rows")
+    assert rows_to_come(stages, {"take": 0.1}, 10)["take"] == (10, True)
+
+
 def test_what_is_gathered_is_a_guess_and_a_draw_of_it_is_not():
     """Whatever the rehearsal had of problems, a run draws as many as it is told to."""
     stages = [
@@ -78,3 +90,76 @@ def test_a_source_that_is_taken_whole_has_what_was_read():
     ]
     found = rows_to_come(stages, {"subtopics": 10, "drawn": 0.01}, 50, {"topics": 24})
     assert found == {"topics": (24, True), "subtopics": (240, False), "drawn": (50, True)}
+
+
+def test_a_source_has_no_more_than_its_limit_and_its_files():
+    """Where nobody has read it to its end and nothing limits it, who knows."""
+    of = {limit: dataclasses.replace(stage("rows"), settings={"max_records": limit})
+          for limit in (None, 50)}  # fmt: skip
+    for limit, read, wanted in (
+        (50, {"rows": 24}, (24, True)), (50, {"rows": 99}, (50, True)), (50, {}, (50, True)),
+        (None, {"rows": 99}, (99, True)), (None, {}, (None, False)),
+    ):  # fmt: skip
+        assert rows_to_come([of[limit]], {}, 10, read) == {"rows": wanted}
+
+
+def test_a_trial_says_how_many_rows_its_files_have():
+    """With those that it left out; not where it stopped reading, or might have."""
+    limited, whole = {"max_records": 3}, {"max_records": None}
+    files = ReadProblems("rows", (), True, 3, 0)
+    hub = ReadProblems("rows", (Source.parse("hf://org/set"),), True, 3, 0)
+    stages = [
+        dataclasses.replace(stage("files"), transform=files, settings=limited),
+        dataclasses.replace(stage("some_of_the_hub"), transform=hub, settings=limited),
+        dataclasses.replace(stage("all_of_the_hub"), transform=hub, settings=whole),
+        stage("someones"),
+    ]
+    assert rows_there(stages, [made(9, 3, not_sampled=6)] * 4) == {"files": 9, "all_of_the_hub": 9}
+
+
+def test_a_fan_out_of_which_the_most_is_known_is_bounded():
+    """Whatever the few rows of a trial made."""
+    stages = [
+        stage("problems"),
+        stage("instances", "problems", fans_out=True, most_per_row=8),
+        stage("label", "instances"),
+    ]
+    for tried in (1.0, None):
+        found = rows_to_come(stages, {"instances": tried, "label": 1}, 10)
+        assert (found["instances"], found["label"]) == ((80, True), (80, True))
+
+
+def test_what_no_row_of_the_trial_reached_is_unknown():
+    """Also what is made of it; a stage that takes every row of what is known has so many."""
+    stages = [
+        stage("problems"),
+        stage("proofs", "problems", selects=True),
+        stage("convert", "proofs"),
+        stage("merge", "problems", "convert", one_per=("problems", "convert")),
+        stage("solution", "problems"),
+    ]
+    found = rows_to_come(stages, {"proofs": None, "convert": None, "solution": None}, 10)
+    assert found["proofs"] == found["convert"] == found["merge"] == (None, False)
+    assert found["solution"] == (10, True)
+
+
+def made(rows_in: int, rows: int, **counted: Any) -> StageManifest:
+    return StageManifest(
+        stage="stage", fingerprint="", settings={}, inputs={"before": ""}, rows_in=rows_in,
+        rows=rows, rejects={}, **counted,
+    )  # fmt: skip
+
+
+def test_a_trial_tells_nothing_of_what_it_did_not_see():
+    """A selection of none, a stage without a row; samples are known without any."""
+    assert rows_per_row(made(4, 2, not_sampled=2)) == 0.5
+    assert rows_per_row(made(3, 0, not_sampled=3)) is None
+    assert rows_per_row(made(0, 0, not_sampled=0)) is None
+    joined = made(3, 0, not_sampled=3).model_copy(update={"inputs": {"rows": "", "votes": ""}})
+    assert rows_per_row(joined) is None
+    assert (
+        rows_per_row(made(5, 3, not_sampled=2).model_copy(update={"inputs": {}})) == 1
+    )  # a source
+    assert rows_per_row(made(0, 0, not_sampled=0, samples=4)) == 4
+    assert rows_per_row(made(2, 6, not_sampled=0, made_from=2)) == 3
+    assert rows_per_row(made(2, 0, not_sampled=0, made_from=0)) is None

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from beam_sdg.publish import Asked
 from beam_sdg.report import gather, print_report
+from beam_sdg.report.charts import bars
 from beam_sdg.report.page import page
 from beam_sdg.report.shown import counted, line, measured
 from beam_sdg.report.spread import spread_of
@@ -115,6 +116,14 @@ def test_values_that_are_missing_or_not_finite_are_no_numbers(dataset, row):
     assert told.keys() == {"scores.clarity", "scores.length"}
     assert told["scores.clarity"].counts == {3: 1}
     assert told["scores.length"].mean == 2.0
+
+
+def test_an_empty_value_has_a_name(dataset, row):
+    """White space, too; in the table and in the picture."""
+    figures = gather(*dataset([row(number, kind=" " * (number % 2)) for number in range(4)]))
+    [values] = [table for table in tables(figures) if table.key == "values"]
+    assert [one.name for one in values.rows if one.part][:2] == ["(empty)"] * 2
+    assert "(empty)" in bars("kind", {"": 2, "obfuscation": 1})
 
 
 def test_sources_licences_and_corrections_come_from_provenance(dataset, row):

@@ -159,7 +159,9 @@ def test_patterns_that_match_nothing_useful_are_errors(tmp_path):
         Source.parse(write(tmp_path / "a.txt", "x")).resolve("--column_a")
     with pytest.raises(InputError, match="is empty"):
         Source.parse(write(tmp_path / "a.jsonl", "")).resolve("--column_a")
-    with pytest.raises(InputError, match="no rows with columns; its first is not JSON: "):
+    with pytest.raises(
+        InputError, match="no rows with columns; its first, line 1, byte 0, is not JSON: "
+    ):
         Source.parse(write(tmp_path / "a.jsonl", "oops")).resolve("--column_a")
     with pytest.raises(InputError, match="cannot look for nowhere://a"):
         Source.parse("nowhere://a/b.jsonl").resolve("--column_a")

@@ -370,3 +370,15 @@ def test_a_glob_on_any_filesystem_that_beam_knows_is_read(tmp_path):
     before = source.settings()
     MemoryFileSystem.files["memory://bucket/in/x/a.jsonl.zst"] += b"\0"
     assert source.settings() != before
+
+
+def test_a_file_in_another_encoding_says_where_and_how_it_is_converted(tmp_path):
+    """The line, the byte where it begins, how far on the fault is, and the mend."""
+    path = tmp_path / "latin.jsonl"
+    path.write_bytes('\n{"problem": "wie groß ist ß?"}\n'.encode("latin1"))
+    wanted = (
+        r"latin.jsonl holds no rows with columns; its first, line 2, byte 1, is not UTF-8: "
+        r"invalid \w+ byte, 20 bytes on; convert the file, as in iconv -f latin1 -t utf8$"
+    )
+    with pytest.raises(InputError, match=wanted):
+        Source.parse(str(path)).resolve()

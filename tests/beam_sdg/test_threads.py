@@ -212,7 +212,8 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Read:
     history = [element(PostHistoryTypeId=36, **moved), element(PostHistoryTypeId=2, **moved)]
     write(dump / "PostHistory.xml", "posthistory", history)
     named = (f"aops={folder / 'aops.jsonl'}", f"stackexchange={dump / 'Posts.xml'}")
-    return Read(folder, threads=named, closed=False, duplicates=False, migrated=False)
+    with pytest.warns(UserWarning, match="Comments.xml is cut off"):
+        return Read(folder, threads=named, closed=False, duplicates=False, migrated=False)
 
 
 def test_every_row_and_every_post_is_in_a_thread_or_a_reject(read):
@@ -306,6 +307,9 @@ def test_what_is_drawn_is_a_part_of_what_is_read(data, tmp_path):
     [
         ("Posts.xml", InputError, "no file matches Posts.xml that is called"),
         ("no-site/Posts.xml", InputError, "does not say of which site it is.*--site"),
+        ("empty.com/Posts.xml", InputError, "empty.com/Posts.xml is empty; unpack the dump anew"),
+        ("page.com/Posts.xml", InputError, "is no dump of Stack Exchange: .*with <posts>; "),
+        ("packed.com/Posts.xml", InputError, "is no dump of Stack Exchange: .*with <posts>; "),
     ],
 )
 def test_a_dump_that_cannot_be_read_is_an_error_at_once(
@@ -315,8 +319,29 @@ def test_a_dump_that_cannot_be_read_is_an_error_at_once(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "no-site").mkdir()
     write(tmp_path / "no-site" / "Posts.xml", "posts", POSTS[:1])
+    for folder, content in (
+        ("empty.com", b" \n"),
+        ("page.com", b"<!DOCTYPE html>\n<html><p>see &lt;posts></p></html>\n"),
+        ("packed.com", b"7z\xbc\xaf\x27\x1c\x00\x04"),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "Posts.xml").write_bytes(content)
     with pytest.raises(error, match=said):
         Config(threads=(f"stackexchange={written}",)).thread_sources()
+
+
+def test_a_file_that_was_cut_off_is_warned_of(tmp_path):
+    """The posts or what lies beside them; what is whole is not."""
+    folder = tmp_path / "coffee.stackexchange.com"
+    folder.mkdir()
+    write(folder / "Posts.xml", "posts", POSTS[:1], end=False)
+    write(folder / "Comments.xml", "comments", [], end=False)
+    write(folder / "Users.xml", "users", [])
+    with pytest.warns(UserWarning) as warned:
+        read_threads(Context(), Config(threads=(f"stackexchange={folder}/Posts.xml",)))
+    cut = "is cut off; rows are missing; fetch or unpack it anew"
+    said = sorted({str(one.message) for one in warned})
+    assert said == [f"{folder}/{name} {cut}" for name in ("Comments.xml", "Posts.xml")]
 
 
 def test_a_site_can_be_named_and_history_must_be_there_if_it_is_asked(tmp_path):
