@@ -50,8 +50,11 @@ def canonical_text(text: str) -> str:
 
 
 def bracketed_text(text: str) -> str:
-    """A text's tokens and brackets: equal only for texts that surely say the same."""
-    return " ".join(tokens(text, brackets=True)) or text.strip()
+    """A text's tokens and brackets: equal only for texts that surely say the same.
+
+    Of a text without any token it is the text itself.
+    """
+    return " ".join(tokens(text, brackets=True)) if tokens(text) else text.strip()
 
 
 def ngrams(words: Sequence[str], size: int) -> set[int]:
