@@ -22,7 +22,7 @@ from transforms.records import Answered, Problem, ToolUse
 from transforms.seeding import digest
 from transforms.tir.python_tool import PythonTool
 
-PROMPTS = str(Path(__file__).parent / "prompts")
+PROMPTS = str(Path(__file__).parent / "tir_prompts")  # `prompts` would hide the package
 LENGTHS = (3, 30, 100)
 LATENCY_S = 1.0
 MODES = {
