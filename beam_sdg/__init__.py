@@ -6,7 +6,7 @@ The command line is `beam-sdg`; this is what a pipeline of one's own is built fr
 from transforms.ask import Ask, AskInTurn  # first: it imports Beam without its warning
 
 from beam_sdg.recipes.recipe import Context, Recipe, RecipeConfig  # isort: skip
-from beam_sdg.stages import Stage  # isort: skip
+from beam_sdg.stages import Drawn, Every, Needed, OneOfSeveral, Several, Stage  # isort: skip
 from beam_sdg.sources import Source  # isort: skip
 from beam_sdg.sources.threads import ThreadsConfig, read_threads  # isort: skip
 from beam_sdg.version import __version__  # isort: skip
@@ -57,8 +57,10 @@ __all__ = [
     "Choice",
     "CompareAnswers",
     "Context",
+    "Drawn",
     "Endpoint",
     "EngineDown",
+    "Every",
     "Fault",
     "FillMajorityAnswer",
     "FilterTraces",
@@ -68,6 +70,8 @@ __all__ = [
     "JudgedSolution",
     "Judgement",
     "MajorityVote",
+    "Needed",
+    "OneOfSeveral",
     "Outcome",
     "Pair",
     "Pattern",
@@ -84,6 +88,7 @@ __all__ = [
     "Sampling",
     "SdgError",
     "SelectUndecided",
+    "Several",
     "SftExample",
     "SftFilters",
     "SftFormat",

@@ -32,7 +32,7 @@ from beam_sdg.recipes.recipe import Context, is_named, stages_of
 from beam_sdg.report import Figures, gather, print_report, write_report
 from beam_sdg.runs import Run, code_hash
 from beam_sdg.serving import served
-from beam_sdg.stages import Stage, StageManifest
+from beam_sdg.stages import Drawn, Stage, StageManifest
 from beam_sdg.stopping import check_limits, stoppable, stops_for
 from transforms.engines.endpoint import Endpoint
 from transforms.engines.rehearsal import Rehearsal
@@ -380,7 +380,7 @@ def _more_records(prepared: Launch, stages: Sequence[StageManifest]) -> int | No
     if wanted is None or len(stages) < len(prepared.run.stages) or stages[-1].partial:
         return None
     every = list(zip(prepared.run.stages, stages, strict=True))
-    drawn = [made for stage, made in every if stage.samples]
+    drawn = [made for stage, made in every if isinstance(stage.takes, Drawn)]
     drawn = drawn or [made for stage, made in every if not stage.inputs]
     there = sum(made.rows + made.not_sampled for made in drawn)
     most = min(there, prepared.invocation.config.most_records or there)

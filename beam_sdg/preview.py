@@ -21,7 +21,7 @@ from beam_sdg.panel import cost
 from beam_sdg.publish import write_manifest
 from beam_sdg.python_flags import SandboxConfig
 from beam_sdg.shards import column_values
-from beam_sdg.stages import Stage, StageManifest
+from beam_sdg.stages import Drawn, Needed, OneOfSeveral, Several, Stage, StageManifest
 from beam_sdg.stopping import StopSettings
 from beam_sdg.trace import SHOWN_CHARACTERS, print_way, samples_of, way_of
 from transforms.ask import Ask
@@ -158,34 +158,34 @@ def rows_to_come(
     nothing, nobody knows how many there are: None.
     """
     found: dict[str, Coming] = {}
-    before: dict[str, Coming] = {}  # what a stage that fans out took
+    before: dict[str, Coming] = {}  # what a stage took that makes several of each
     for stage in stages:
         taken: Coming
         if not stage.inputs:
             limits = stage.settings.get("max_records", num_records), (read or {}).get(stage.name)
             most = min((limit for limit in limits if limit is not None), default=None)
             taken = most, most is not None
-        elif stage.samples:
+        elif isinstance(stage.takes, Drawn):
             taken = num_records, True
-        elif stage.one_per:
-            taken_apart = {} if stage.takes_parts else before
-            each = [taken_apart.get(name, found[name]) for name in stage.one_per]
-            taken = _sum(each)
+        elif stage.takes.of:
+            taken_apart = {} if stage.takes.parts else before
+            taken = _sum([taken_apart.get(name, found[name]) for name in stage.takes.of])
         else:
             taken = found[stage.inputs[0]]
-        if stage.fans_out:
+        if isinstance(stage.makes, Several):
             before[stage.name] = taken
         rows, is_known = taken
-        is_guess = bool(stage.fans_out or stage.gathers or stage.selects)
+        selects = isinstance(stage.takes, Needed)
+        is_guess = selects or isinstance(stage.makes, Several | OneOfSeveral)
         share = per_row.get(stage.name, 1.0)
-        if stage.samples:
+        if isinstance(stage.takes, Drawn):
             share = 1.0
-        elif stage.most_per_row is not None:
-            share, is_guess = stage.most_per_row, False
+        elif isinstance(stage.makes, Several) and stage.makes.most is not None:
+            share, is_guess = stage.makes.most, False
         elif share is None and not is_guess:
             share = 1.0
         made = None if rows is None or share is None else round(rows * share)
-        limit = stage.settings.get("max_records") if stage.selects else None
+        limit = stage.settings.get("max_records") if selects else None
         if limit is not None:
             made = limit if rows is None or not is_known else min(rows, limit)
             is_known, is_guess = True, False

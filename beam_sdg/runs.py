@@ -20,7 +20,6 @@ import dataclasses
 import functools
 import itertools
 import json
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -376,17 +375,12 @@ class Run:
             SdgError: a row is missing, or the rows are of no use.
         """
         inputs = [done[name] for name in stage.inputs]
-        rows = sum(row_count(path) for path in self.shards_of(stage.name, "rows"))
+        files = self.shards_of(stage.name, "rows")
+        rows = sum(row_count(path) for path in files)
         reasons = Counter(_reasons(self.shards_of(stage.name, "rejects")))
-        made_from = self._made_from(stage)
-        leaves_out = stage.samples or stage.selects
         if inputs:
-            if stage.one_per:
-                each = [done[name] for name in stage.one_per]
-                rows_in = sum(made.rows if stage.takes_parts else made.passed for made in each)
-            else:
-                rows_in = math.prod(made.rows for made in inputs)
-            not_sampled = rows_in - rows - reasons.total() if leaves_out else 0
+            rows_in = stage.takes.rows_in({made.stage: made for made in inputs})
+            not_sampled = rows_in - rows - reasons.total() if stage.takes.leaves_out else 0
         else:
             counts = self._counts(stage.name)
             rows_in, not_sampled = counts.get("read", 0), counts.get("usable", 0) - rows
@@ -400,9 +394,9 @@ class Run:
             rows=rows,
             rejects=dict(sorted(reasons.items())),
             not_sampled=not_sampled,
-            made_from=made_from,
+            made_from=stage.makes.made_from(files),
             partial=NOT_SENT in reasons or any(made.partial for made in inputs),
-            told=stage.tell(self.shards_of(stage.name, "rows")) if stage.tell else {},
+            told=stage.tell(files) if stage.tell else {},
         )
         _check_conservation(manifest)
         if reasons and not rows and not manifest.partial:
@@ -433,18 +427,6 @@ class Run:
                 f"{one}; mend what it says (a flag, the model, the server) and run the same "
                 "command again"
             )
-
-    def _made_from(self, stage: Stage) -> int | None:
-        """How many rows its rows were made from; None where it makes one of each.
-
-        Of a stage that fans out, each has one whose id ends in -0.
-        """
-        if not stage.fans_out and not stage.gathers:
-            return None
-        column = stage.gathers or "id"
-        paths = self.shards_of(stage.name, "rows")
-        values = itertools.chain.from_iterable(column_values(path, column) for path in paths)
-        return sum(values) if stage.gathers else sum(value.endswith("-0") for value in values)
 
     def _counts(self, stage: str) -> dict[str, int]:
         with FileSystems.open(f"{self._folder(stage)}/{COUNTS}") as file:

@@ -1,12 +1,14 @@
 """Stages: the named steps of a recipe, and what is written of one that is done."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
 import pydantic
 
+from beam_sdg.shards import column_values
 from sandbox import SandboxSettings
 from transforms.ask import Ask
 from transforms.engines.engine import NOT_SENT, Engine
@@ -15,13 +17,13 @@ from transforms.engines.engine import NOT_SENT, Engine
 class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
     """What a published stage is, and what became of the rows it took.
 
-    `rows_in` is the rows read by a source, the rows of a single input, or the size of the product
-    of several, if they are not joined; `samples`, how often each was asked about; `not_sampled`,
-    the rows that a limit, or a stage that selects, left out; `made_from`, of a stage that fans out
-    or gathers, the rows in that became rows. `rows_in` × `samples` = `rows` (or `made_from`) +
-    rejects + `not_sampled`. `partial` says that the run was stopped before all samples were sent,
-    here or in a stage before: the same command makes the stage again. `told` is what else the
-    report tells of the rows: of each name some numbers.
+    `rows_in` is the rows read by a source, or those that the stage `Takes`; `samples`, how often
+    each was asked about; `not_sampled`, the rows that a limit, or a stage that takes but some, left
+    out; `made_from`, of a stage that does not make one row of each, the rows in that became rows.
+    `rows_in` × `samples` = `rows` (or `made_from`) + rejects + `not_sampled`. `partial` says that
+    the run was stopped before all samples were sent, here or in a stage before: the same command
+    makes the stage again. `told` is what else the report tells of the rows: of each name some
+    numbers.
     """
 
     stage: str
@@ -48,6 +50,72 @@ class StageManifest(pydantic.BaseModel, frozen=True, extra="forbid"):
         return self.rows if self.made_from is None else self.made_from
 
 
+class Takes:
+    """Which rows a stage accounts for: each becomes a row, or is a reject or left out.
+
+    They are those of its only input, or the product of several. Where it joins several, they are
+    the rows of those `of` them that are named; of one that makes `Several`, the rows that these are
+    made from, or with `parts` each of them.
+    """
+
+    leaves_out = False
+
+    def __init__(self, *of: str, parts: bool = False) -> None:
+        self.of = of
+        self.parts = parts
+
+    def rows_in(self, inputs: Mapping[str, StageManifest]) -> int:
+        """How many there are, of the published inputs by name."""
+        if not self.of:
+            return math.prod(made.rows for made in inputs.values())
+        each = [inputs[name] for name in self.of]
+        return sum(made.rows if self.parts else made.passed for made in each)
+
+
+class Every(Takes):
+    """Each of them becomes a row or a reject."""
+
+
+class Needed(Takes):
+    """Those that are needed after it; the others are counted as left out."""
+
+    leaves_out = True
+
+
+class Drawn(Takes):
+    """A sample of them, as many as the run is to make; the others are counted as left out."""
+
+    leaves_out = True
+
+
+class Makes:
+    """What a stage makes of what it takes: a row of each."""
+
+    def made_from(self, rows: Sequence[str]) -> int | None:
+        """How many it took that became the rows in these files; None where it is one of each."""
+        return None
+
+
+class Several(Makes):
+    """One or more rows of each, whose ids end in -0, -1, …: `most` at most, where that is known."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = most
+
+    def made_from(self, rows: Sequence[str]) -> int:
+        return sum(found.endswith("-0") for path in rows for found in column_values(path, "id"))
+
+
+class OneOfSeveral(Makes):
+    """One row of several, of how many its integer in `column` says."""
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+
+    def made_from(self, rows: Sequence[str]) -> int:
+        return sum(number for path in rows for number in column_values(path, self.column))
+
+
 Verify = Callable[[Sequence[StageManifest], StageManifest], None]
 Tell = Callable[[Sequence[str]], dict[str, dict[str, int]]]
 
@@ -58,18 +126,12 @@ class Stage:
 
     `transform` takes a pipeline, a collection or a tuple of collections, as there are `inputs`,
     and makes an `Outcome`, or a `SourceOutcome` where there are none. `settings` is all that
-    decides its rows beside its inputs and the code. `verify` may raise on the manifests of its
-    inputs and its own, before anything after it is run. `samples` says whether it may leave out
-    rows of the product of its inputs, and `selects` whether it takes no more of its input than is
-    needed after it; other stages must account for every row.
+    decides its rows beside its inputs and the code. `takes` and `makes` say how its rows are
+    counted, so that none is lost. `verify` may raise on the manifests of its inputs and its own,
+    before anything after it is run; `tell` makes of the files of its rows what else the report
+    tells.
 
     A stage called `NAME.step` is a step of the stage NAME, and is run where that is asked for.
-
-    A stage that `fans_out` makes of each row one or more, with the ids `ID-0`, `ID-1`, …, or a
-    reject: `most_per_row` of them at most, where that is known. One that `gathers` makes one row of
-    several, of how many its column of that name says; each that is in none is a reject. `one_per`
-    is for a stage that joins its inputs: those of which each row, or where one fans out each that
-    it was made from, is a row or a reject here; with `takes_parts` it is each row there, too.
     """
 
     name: str
@@ -77,14 +139,9 @@ class Stage:
     row_type: type
     settings: Mapping[str, Any]
     inputs: tuple[str, ...] = ()
+    takes: Takes = Every()
+    makes: Makes = Makes()
     verify: Verify | None = None
-    samples: bool = False
-    selects: bool = False
-    fans_out: bool = False
-    most_per_row: int | None = None
-    one_per: tuple[str, ...] = ()
-    gathers: str = ""
-    takes_parts: bool = False
     tell: Tell | None = None
 
     @property

@@ -11,7 +11,7 @@ import pydantic
 from beam_sdg.recipes.problems import AnsweredProblemsConfig
 from beam_sdg.recipes.recipe import Context
 from beam_sdg.recipes.sft import SftConfig
-from beam_sdg.stages import Stage
+from beam_sdg.stages import Every, Needed, Stage
 from transforms import judging
 from transforms.pass_rates import FilterByPassRate
 from transforms.records import AnswerPair, AnswerVote, JudgedSolution, Judgement
@@ -62,7 +62,7 @@ def compare(name: str, solutions: Sequence[str]) -> Stage:
         row_type=Judgement,
         settings={},
         inputs=tuple(solutions),
-        one_per=tuple(solutions),
+        takes=Every(*solutions),
     )
 
 
@@ -80,7 +80,7 @@ def judge(
         row_type=AnswerPair,
         settings={},
         inputs=(after,),
-        selects=True,
+        takes=Needed(),
     )
     yield context.ask(
         name,
@@ -100,7 +100,7 @@ def judge(
         row_type=Judgement,
         settings={},
         inputs=(after, name),
-        one_per=(after,),
+        takes=Every(after),
     )
 
 
@@ -125,7 +125,7 @@ def join(name: str, judgements: str, solutions: Sequence[str], asked: int) -> St
         row_type=JudgedSolution,
         settings={"asked": asked},
         inputs=(judgements, *solutions),
-        one_per=tuple(solutions),
+        takes=Every(*solutions),
     )
 
 
@@ -148,5 +148,5 @@ def filter_by_pass_rate(
         row_type=records.row_type,
         settings={"minimum": minimum, "maximum": maximum, "samples": counted},
         inputs=(records.name, *judgements),
-        one_per=(records.name,),
+        takes=Every(records.name),
     )

@@ -18,7 +18,7 @@ from beam_sdg.recipes.recipe import Context
 from beam_sdg.shards import read_shard
 from beam_sdg.sources.benchmarks import ALL_PUBLISHED, PUBLISHED, BenchmarkSources
 from beam_sdg.sources.files import local_hash
-from beam_sdg.stages import Stage
+from beam_sdg.stages import Every, Needed, Several, Stage
 from beam_sdg.template_flags import pinned
 from transforms.decontamination import checking
 from transforms.decontamination.embedding import PUBLISHED_MODEL, EmbeddingModel
@@ -141,7 +141,7 @@ def decontaminate(
             "checked": config.check_contamination,
         },
         inputs=labelled,
-        one_per=(f"{NAME}.similar",),
+        takes=Every(f"{NAME}.similar"),
         tell=functools.partial(found_in, benchmarks),
     )
     put = put or (unchanged if config.remove_contaminated else into_extra)
@@ -151,7 +151,7 @@ def decontaminate(
         row_type=row_type,
         settings={"remove": config.remove_contaminated, "put": put.__qualname__},
         inputs=(after, LABELS),
-        one_per=(after,),
+        takes=Every(after),
     )
 
 
@@ -184,7 +184,7 @@ def _checked(context: Context, both_ways: bool) -> Iterator[Stage]:
         row_type=Similar,
         settings={},
         inputs=(f"{NAME}.similar",),
-        selects=True,
+        takes=Needed(),
     )
     yield Stage(
         name=f"{NAME}.pairs",
@@ -192,7 +192,7 @@ def _checked(context: Context, both_ways: bool) -> Iterator[Stage]:
         row_type=SimilarPair,
         settings={"both_ways": both_ways},
         inputs=(f"{NAME}.suspects",),
-        fans_out=True,
+        makes=Several(),
     )
     yield context.ask(
         NAME,

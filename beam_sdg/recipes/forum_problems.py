@@ -23,7 +23,7 @@ from beam_sdg.recipes.near_duplicates import NearDuplicatesConfig, near_duplicat
 from beam_sdg.recipes.problems import SAMPLES, AnsweredProblemsConfig
 from beam_sdg.recipes.recipe import Context, RecipeConfig
 from beam_sdg.sources.threads import ThreadsConfig, read_threads
-from beam_sdg.stages import Stage, StageManifest
+from beam_sdg.stages import Every, Needed, Several, Stage, StageManifest
 from transforms.errors import RowsLost
 from transforms.forum_problems import answering, classification, conversion, extraction
 from transforms.forum_problems.answering import JoinThreads
@@ -118,7 +118,7 @@ def problems(config: FromThreadsConfig, context: Context) -> list[Stage]:
             row_type=Problem,
             settings={"max_records": most, "seed": context.seed},
             inputs=(found[-1].name,),
-            selects=True,
+            takes=Needed(),
             verify=functools.partial(_verify_draw, most),
         )
         return [*found, take]
@@ -154,7 +154,7 @@ def problem_stages(config: ForumProblemsConfig, context: Context) -> Iterator[St
         row_type=ForumProblem,
         settings={},
         inputs=("extract_problems",),
-        fans_out=True,
+        makes=Several(),
     )
     last = "extract_problems.split"
     for stage in _classified(context, "classify_problems", last, config):
@@ -173,7 +173,7 @@ def problem_stages(config: ForumProblemsConfig, context: Context) -> Iterator[St
         row_type=ForumProblem,
         settings={},
         inputs=tuple(merged),
-        one_per=tuple(merged),
+        takes=Every(*merged),
     )
     last = "merge_data"
     for stage in near_duplicates(last, config, ForumProblem, rank_of):
@@ -208,9 +208,7 @@ def _classified(
             row_type=ForumProblem,
             settings={"class": of_class, "rejects": rejects},
             inputs=(after, asked),
-            selects=not rejects,
-            one_per=(after,),
-            takes_parts=True,
+            takes=(Every if rejects else Needed)(after, parts=True),
         )
         after = f"{asked}.no"
 
@@ -223,7 +221,7 @@ def _answered(context: Context, after: str) -> Iterator[Stage]:
         row_type=ProblemInThread,
         settings={},
         inputs=(after, "threads"),
-        one_per=(after,),
+        takes=Every(after),
     )
     yield context.ask(
         "extract_answers",
@@ -247,9 +245,7 @@ def _converted(context: Context, config: ForumProblemsConfig) -> Iterator[Stage]
         row_type=ForumProblem,
         settings={},
         inputs=("extract_problems.split", asked),
-        selects=True,
-        one_per=("extract_problems.split",),
-        takes_parts=True,
+        takes=Needed("extract_problems.split", parts=True),
     )
     yield context.ask(
         "convert_proofs",

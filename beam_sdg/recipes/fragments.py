@@ -12,7 +12,7 @@ import pydantic
 
 from beam_sdg.python_flags import PythonConfig
 from beam_sdg.recipes.recipe import Context
-from beam_sdg.stages import Stage
+from beam_sdg.stages import Every, Several, Stage
 from transforms.records import Fragment, FragmentVote, InsightfulSolution, Solution
 from transforms.tir import insight
 from transforms.tir.filters import FilterTir, TirFilters
@@ -62,7 +62,7 @@ def _judged(
         row_type=Fragment,
         settings={"code_format": code_format, "window": settings.window},
         inputs=(after,),
-        fans_out=True,
+        makes=Several(),
     )
     judges = {question: f"judge_{question}" for question in insight.LABELS}
     for question, judge in judges.items():
@@ -83,5 +83,5 @@ def _judged(
         row_type=InsightfulSolution,
         settings=settings.model_dump(),
         inputs=(after, name, *judges.values()),
-        one_per=(name,),
+        takes=Every(name),
     )

@@ -16,7 +16,7 @@ import pydantic
 from beam_sdg.recipes.problems import JudgedRowsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import SftConfig, TracesTo, training_data, verify_draw
-from beam_sdg.stages import Stage
+from beam_sdg.stages import Drawn, Every, OneOfSeveral, Several, Stage
 from beam_sdg.template_flags import pinned
 from transforms.genselect import comparison, summaries
 from transforms.genselect.candidates import PUBLISHED_CHARACTERS, CandidatesOfRows
@@ -143,7 +143,7 @@ def _instances(config: GenSelectConfig, context: Context, after: str) -> Iterato
         row_type=JudgedProblem,
         settings={},
         inputs=(solutions,),
-        gathers="num_solutions",
+        makes=OneOfSeveral("num_solutions"),
     )
     yield Stage(
         name=taken,
@@ -151,7 +151,7 @@ def _instances(config: GenSelectConfig, context: Context, after: str) -> Iterato
         row_type=JudgedProblem,
         settings={"number": config.num_records, "seed": context.seed},
         inputs=(problems,),
-        samples=True,
+        takes=Drawn(),
         verify=functools.partial(verify_draw, config.num_records),
     )
     rules, lengths = config.part(InstanceRules), config.counter()
@@ -165,8 +165,7 @@ def _instances(config: GenSelectConfig, context: Context, after: str) -> Iterato
             "lengths": lengths.content_hash(),
         },
         inputs=(taken,),
-        fans_out=True,
-        most_per_row=rules.max_instances_per_problem,
+        makes=Several(rules.max_instances_per_problem),
     )
 
 
@@ -216,7 +215,7 @@ def _summaries(context: Context, after: str, samples: int) -> Iterator[Stage]:
         row_type=Comparison,
         settings={},
         inputs=(after, SUMMARISED),
-        one_per=(after,),
+        takes=Every(after),
     )
 
 

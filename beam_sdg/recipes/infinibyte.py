@@ -16,7 +16,7 @@ import pydantic
 
 from beam_sdg.recipes.recipe import Context, Recipe, RecipeConfig
 from beam_sdg.sources import Source
-from beam_sdg.stages import Stage, StageManifest
+from beam_sdg.stages import Drawn, Stage, StageManifest
 from transforms.cross_breed import (
     COMBINATION_TYPES,
     SeedPairs,
@@ -146,7 +146,7 @@ def stages(config: InfiniByteConfig, context: Context) -> list[Stage]:
             row_type=CrossBreed,
             settings=config.model_dump(include={"num_records", "combination_weights"}),
             inputs=("problems_a", "problems_b"),
-            samples=True,
+            takes=Drawn(),
             verify=functools.partial(_verify_pairs, config.num_records),
         ),
         ask(

@@ -21,7 +21,7 @@ from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.sft import training_data
 from beam_sdg.recipes.solving import solutions, traces_to
 from beam_sdg.recipes.summaries import new_summaries
-from beam_sdg.stages import Stage
+from beam_sdg.stages import Every, Stage
 from transforms.judging import KeepCorrect
 from transforms.records import Solution
 from transforms.repairing import FILL
@@ -126,7 +126,7 @@ def _with_code(config: OpenMathReasoningConfig, context: Context) -> Iterator[St
         row_type=Solution,
         settings={},
         inputs=("judge_answers.verdicts", "generate_solutions"),
-        one_per=("generate_solutions",),
+        takes=Every("generate_solutions"),
     )
     yield from with_useful_code(
         context, config, name, f"{name}.correct", "extract_python_fragments"

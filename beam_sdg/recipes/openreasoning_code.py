@@ -19,7 +19,7 @@ from beam_sdg.recipes.problems import ProblemsConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.sources import Source
 from beam_sdg.sources.library import ReadLibrary, Shelf
-from beam_sdg.stages import Stage
+from beam_sdg.stages import Every, Stage
 from beam_sdg.template_flags import pinned
 from transforms.coding import cpp, solve
 from transforms.coding.blocks import CPP, PYTHON
@@ -258,7 +258,7 @@ def _executed(config: OpenReasoningCodeConfig, context: Context, after: str) -> 
             row_type=CodeSolution,
             settings=settings,
             inputs=("filter_questions", after),
-            one_per=(after,),
+            takes=Every(after),
         ),
         Stage(
             name=kept,

@@ -18,7 +18,7 @@ from beam_sdg.recipes.answers import VotesConfig
 from beam_sdg.recipes.recipe import Context, Recipe
 from beam_sdg.recipes.science_questions import QuestionsConfig, questions_by_topic
 from beam_sdg.recipes.sft import TracesTo, training_data
-from beam_sdg.stages import Stage
+from beam_sdg.stages import Every, Needed, Stage
 from transforms.reading import Text
 from transforms.records import JudgedSolution, Judgement, Problem, Solution
 from transforms.repairing import FILL
@@ -155,7 +155,7 @@ def _estimated(config: OpenReasoningScienceConfig, context: Context) -> Iterator
         row_type=Problem,
         settings={},
         inputs=(kept,),
-        selects=True,
+        takes=Needed(),
     )
     yield context.ask(
         name,
@@ -177,7 +177,7 @@ def _estimated(config: OpenReasoningScienceConfig, context: Context) -> Iterator
         row_type=JudgedSolution,
         settings={"asked": config.difficulty_samples, "rates": rates},
         inputs=(kept, f"{judge}.verdicts"),
-        one_per=(kept,),
+        takes=Every(kept),
     )
 
 

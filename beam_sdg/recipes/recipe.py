@@ -10,7 +10,7 @@ import pydantic
 
 from beam_sdg.models import ModelSettings
 from beam_sdg.sources import ReadProblems, Source
-from beam_sdg.stages import Stage, StageManifest
+from beam_sdg.stages import Every, Stage, StageManifest
 from transforms.ask import Ask
 from transforms.engines.conversations import Check, Variables
 from transforms.engines.engine import Engine, Sampling
@@ -227,7 +227,7 @@ class Context:
             row_type=row_type,
             settings={},
             inputs=inputs,
-            one_per=inputs,
+            takes=Every(*inputs),
         )
 
 

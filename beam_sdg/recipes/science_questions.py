@@ -15,7 +15,7 @@ from beam_sdg.recipes.near_duplicates import NearDuplicatesConfig, near_duplicat
 from beam_sdg.recipes.problems import SAMPLES
 from beam_sdg.recipes.recipe import Context, RecipeConfig
 from beam_sdg.sources import Source
-from beam_sdg.stages import Stage, StageManifest
+from beam_sdg.stages import Drawn, Every, Needed, Several, Stage, StageManifest
 from transforms.engines.conversations import Check, Variables
 from transforms.errors import RowsLost
 from transforms.reading import Structured
@@ -124,7 +124,7 @@ def _subtopics(config: QuestionsConfig, context: Context) -> Iterator[Stage]:
         row_type=Problem,
         settings={},
         inputs=("topics",),
-        selects=True,
+        takes=Needed(),
     )
     yield context.ask(
         name,
@@ -144,8 +144,8 @@ def _subtopics(config: QuestionsConfig, context: Context) -> Iterator[Stage]:
         row_type=Subtopic,
         settings={},
         inputs=("topics", name),
-        fans_out=True,
-        one_per=("topics",),
+        makes=Several(),
+        takes=Every("topics"),
     )
 
 
@@ -159,7 +159,7 @@ def _plan(config: QuestionsConfig, context: Context) -> Iterator[Stage]:
         row_type=Slot,
         settings=dataclasses.asdict(grid),
         inputs=("subtopic_expansion.subtopics",),
-        fans_out=True,
+        makes=Several(),
     )
     yield Stage(
         name=f"{name}.drawn",
@@ -167,7 +167,7 @@ def _plan(config: QuestionsConfig, context: Context) -> Iterator[Stage]:
         row_type=Slot,
         settings={"num_records": config.num_records},
         inputs=(name,),
-        samples=True,
+        takes=Drawn(),
         verify=functools.partial(_verify_draw, config.num_records),
     )
     yield from _by_format(config, f"{name}.drawn", Slot)
@@ -183,7 +183,7 @@ def _by_format(config: QuestionsConfig, after: str, row_type: type) -> Iterator[
             row_type=row_type,
             settings={"format": of_format},
             inputs=(after,),
-            selects=True,
+            takes=Needed(),
         )
 
 
@@ -260,7 +260,7 @@ def _filtered(name: str, after: Sequence[Stage]) -> Stage:
         row_type=Question,
         settings={},
         inputs=inputs,
-        one_per=inputs,
+        takes=Every(*inputs),
     )
 
 

@@ -13,7 +13,7 @@ import pydantic
 import prompts
 from beam_sdg.models import typed
 from beam_sdg.recipes.recipe import Context
-from beam_sdg.stages import Stage, StageManifest
+from beam_sdg.stages import Needed, Stage, StageManifest
 from beam_sdg.template_flags import TemplateConfig, pinned
 from transforms.chat_template import ChatTemplate
 from transforms.errors import RowsLost
@@ -222,7 +222,7 @@ def _prepared(
             row_type=RlExample,
             settings=settings,
             inputs=(after,),
-            selects=True,
+            takes=Needed(),
         )
     name = f"prepare_for_sft{suffix}"
     return Stage(
@@ -252,7 +252,7 @@ def _drawn(config: SftConfig, context: Context, prepared: Stage, suffix: str) ->
             row_type=prepared.row_type,
             settings={"number": number, "method": method},
             inputs=(after,),
-            selects=True,
+            takes=Needed(),
             verify=functools.partial(verify_draw, number),
         )
         after = f"downsample{suffix}"

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Iterator
 
 from beam_sdg.recipes.recipe import Context
-from beam_sdg.stages import Stage
+from beam_sdg.stages import Every, Needed, Stage
 from transforms import summaries
 from transforms.reading import Conclusion
 from transforms.records import JudgedSolution, Summary
@@ -34,7 +34,7 @@ def new_summaries(context: Context, after: str, settings: SummarySettings) -> It
         row_type=JudgedSolution,
         settings={**tags, "strict_end_tag": settings.strict_end_tag},
         inputs=(after,),
-        selects=True,
+        takes=Needed(),
     )
     yield context.ask(
         "generate_new_summaries",
@@ -56,5 +56,5 @@ def new_summaries(context: Context, after: str, settings: SummarySettings) -> It
         row_type=JudgedSolution,
         settings=settings.model_dump(),
         inputs=(after, "generate_new_summaries"),
-        one_per=(after,),
+        takes=Every(after),
     )

@@ -7,7 +7,7 @@ import apache_beam as beam
 
 from beam_sdg.preview import rows_per_row, rows_there, rows_to_come
 from beam_sdg.sources import ReadProblems, Source
-from beam_sdg.stages import Stage, StageManifest
+from beam_sdg.stages import Drawn, Every, Needed, OneOfSeveral, Several, Stage, StageManifest
 from transforms.records import Problem
 
 
@@ -20,10 +20,10 @@ def test_a_plan_follows_what_each_row_becomes():
     stages = [
         stage("problems"),
         stage("solution", "problems"),
-        stage("fragments", "solution", fans_out=True),
+        stage("fragments", "solution", makes=Several()),
         stage("judge", "fragments"),
-        stage("decide", "solution", "fragments", "judge", one_per=("fragments",)),
-        stage("each", "fragments", "judge", one_per=("fragments",), takes_parts=True),
+        stage("decide", "solution", "fragments", "judge", takes=Every("fragments")),
+        stage("each", "fragments", "judge", takes=Every("fragments", parts=True)),
     ]
     assert rows_to_come(stages, {"solution": 4, "fragments": 1.5, "judge": 8}, 10) == {
         "problems": (10, True),
@@ -37,10 +37,10 @@ def test_a_plan_follows_what_each_row_becomes():
 
 def test_a_product_is_drawn_from():
     """Whatever its sides have, a run takes as many pairs as it is told to."""
-    pairs = stage("pairs", "a", "b", samples=True)
+    pairs = stage("pairs", "a", "b", takes=Drawn())
     stages = [stage("a"), stage("b"), pairs, stage("solution", "pairs")]
     assert rows_to_come(stages, {"solution": 3}, 7)["solution"] == (21, True)
-    whole = [*stages[:2], dataclasses.replace(pairs, samples=False, one_per=("a",))]
+    whole = [*stages[:2], dataclasses.replace(pairs, takes=Every("a"))]
     assert rows_to_come(whole, {"a": 2}, 7)["pairs"] == (14, True)
 
 
@@ -49,9 +49,9 @@ def test_of_a_selection_some_rows_come():
     stages = [
         stage("problems"),
         stage("solution", "problems"),
-        stage("select", "solution", selects=True),
+        stage("select", "solution", takes=Needed()),
         stage("summary", "select"),
-        stage("merge", "solution", "summary", one_per=("solution",)),
+        stage("merge", "solution", "summary", takes=Every("solution")),
     ]
     found = rows_to_come(stages, {"solution": 4, "select": 0.5, "summary": 2}, 10)
     assert (found["select"], found["summary"]) == ((20, False), (40, False))
@@ -60,8 +60,8 @@ def test_of_a_selection_some_rows_come():
 
 def test_a_selection_of_so_many_is_bounded():
     """By its number, whatever it selects from, or by what that is known to be."""
-    take = dataclasses.replace(stage("take", "split", selects=True), settings={"max_records": 25})
-    stages = [stage("rows"), stage("split", "rows", fans_out=True), take]
+    take = dataclasses.replace(stage("take", "split", takes=Needed()), settings={"max_records": 25})
+    stages = [stage("rows"), stage("split", "rows", makes=Several()), take]
     for share in (1.0, 7.0, None):
         assert rows_to_come(stages, {"split": share, "take": 0.1}, 10)["take"] == (25, True)
     stages[1] = stage("split", "rows")
@@ -72,9 +72,9 @@ def test_what_is_gathered_is_a_guess_and_a_draw_of_it_is_not():
     """Whatever the rehearsal had of problems, a run draws as many as it is told to."""
     stages = [
         stage("rows"),
-        stage("problems", "rows", gathers="members"),
-        stage("drawn", "problems", samples=True),
-        stage("instances", "drawn", fans_out=True),
+        stage("problems", "rows", makes=OneOfSeveral("members")),
+        stage("drawn", "problems", takes=Drawn()),
+        stage("instances", "drawn", makes=Several()),
     ]
     found = rows_to_come(stages, {"problems": 0.2, "drawn": 0.1, "instances": 8}, 10)
     assert (found["problems"], found["drawn"]) == ((2, False), (10, True))
@@ -85,8 +85,8 @@ def test_a_source_that_is_taken_whole_has_what_was_read():
     """However many are drawn of what is made of it."""
     stages = [
         dataclasses.replace(stage("topics"), settings={"max_records": None}),
-        stage("subtopics", "topics", fans_out=True),
-        stage("drawn", "subtopics", samples=True),
+        stage("subtopics", "topics", makes=Several()),
+        stage("drawn", "subtopics", takes=Drawn()),
     ]
     found = rows_to_come(stages, {"subtopics": 10, "drawn": 0.01}, 50, {"topics": 24})
     assert found == {"topics": (24, True), "subtopics": (240, False), "drawn": (50, True)}
@@ -121,7 +121,7 @@ def test_a_fan_out_of_which_the_most_is_known_is_bounded():
     """Whatever the few rows of a trial made."""
     stages = [
         stage("problems"),
-        stage("instances", "problems", fans_out=True, most_per_row=8),
+        stage("instances", "problems", makes=Several(8)),
         stage("label", "instances"),
     ]
     for tried in (1.0, None):
@@ -133,9 +133,9 @@ def test_what_no_row_of_the_trial_reached_is_unknown():
     """Also what is made of it; a stage that takes every row of what is known has so many."""
     stages = [
         stage("problems"),
-        stage("proofs", "problems", selects=True),
+        stage("proofs", "problems", takes=Needed()),
         stage("convert", "proofs"),
-        stage("merge", "problems", "convert", one_per=("problems", "convert")),
+        stage("merge", "problems", "convert", takes=Every("problems", "convert")),
         stage("solution", "problems"),
     ]
     found = rows_to_come(stages, {"proofs": None, "convert": None, "solution": None}, 10)

@@ -15,7 +15,7 @@ from beam_sdg.models import ModelSettings
 from beam_sdg.recipes.recipe import Context
 from beam_sdg.runs import Run, chains
 from beam_sdg.shards import read_shard
-from beam_sdg.stages import Stage
+from beam_sdg.stages import Every, Needed, OneOfSeveral, Several, Stage
 from transforms.ask import Ask
 from transforms.engines.rehearsal import Rehearsal
 from transforms.engines.store import AnswerStore
@@ -172,8 +172,8 @@ def united(joined: tuple[str, Any], lost: str) -> Iterator[Problem]:
 def parted(**unite: Any) -> list[Stage]:
     return [
         stages()[0],
-        Stage("split", Split(), Problem, {}, ("numbers",), fans_out=True),
-        Stage("unite", Unite(**unite), Problem, {}, ("numbers", "split"), one_per=("split",)),
+        Stage("split", Split(), Problem, {}, ("numbers",), makes=Several()),
+        Stage("unite", Unite(**unite), Problem, {}, ("numbers", "split"), takes=Every("split")),
     ]
 
 
@@ -187,11 +187,11 @@ def test_a_stage_may_make_several_rows_of_one_and_another_one_of_several(tmp_pat
 def test_a_stage_may_take_the_parts_and_leave_some_to_another(tmp_path):
     """Each part is one of its rows or left out; what it loses unasked is missed."""
     judge = Stage(
-        "judge", Unite(), Problem, {}, ("numbers", "split"), one_per=("split",), takes_parts=True
+        "judge", Unite(), Problem, {}, ("numbers", "split"), takes=Every("split", parts=True)
     )
     with pytest.raises(RowsLost, match="stage judge took 15 rows and accounts for 9"):
         run(tmp_path / "all", [*parted()[:2], judge]).execute()
-    selects = dataclasses.replace(judge, selects=True)
+    selects = dataclasses.replace(judge, takes=Needed("split", parts=True))
     *_, made = run(tmp_path / "some", [*parted()[:2], selects]).execute()
     assert (made.rows_in, made.rows, made.not_sampled) == (15, 9, 6)
 
@@ -243,7 +243,7 @@ def piled(grouped: tuple[int, Any], off: int) -> Iterator[Pile | Reject]:
 
 def test_a_stage_may_make_one_row_of_several(tmp_path):
     """It accounts for each of them; what it does not say that its rows hold is missed."""
-    pile = Stage("pile", PileUp(), Pile, {}, ("numbers",), gathers="members")
+    pile = Stage("pile", PileUp(), Pile, {}, ("numbers",), makes=OneOfSeveral("members"))
     _, piles = run(tmp_path / "all", [stages()[0], pile]).execute()
     assert (piles.rows_in, piles.rows, piles.made_from, piles.rejects) == (10, 2, 9, {"three": 1})
     fewer = dataclasses.replace(pile, transform=PileUp(-1))
