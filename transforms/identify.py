@@ -1,8 +1,8 @@
-"""Content ids: two rows with the same text get different ids, or the later ones are rejects."""
+"""Content ids: two records that say the same get different ids, or the later ones are rejects."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 
@@ -11,30 +11,43 @@ from transforms.codec import to_json
 from transforms.grouping import Group
 from transforms.outcome import Outcome, SplitRejects
 from transforms.ranking import RankByHash, unpack
-from transforms.records import Problem, Reject
+from transforms.records import Problem, Reject, Thread
 from transforms.seeding import digest
 
 
-@dataclasses.dataclass(eq=False)
-class IdentifyProblems(beam.PTransform):
-    """Give each problem an id from its text and the occurrence number of equal texts.
+class Identity(NamedTuple):
+    """What makes a record of a kind what it is: a hash of what it says.
 
-    In:   `Problem` records with an empty id.
+    `said` is that in the words of a reject; `order` is the one in which equal records are numbered.
+    """
+
+    kind: str
+    said: str
+    hash_of: Callable[[Any], str]
+    order: Callable[[Any], Any]
+
+
+@dataclasses.dataclass(eq=False)
+class Identify(beam.PTransform):
+    """Give each record an id from what it says and the number of equal ones before it.
+
+    In:   records with an empty id.
     Out:  `rows` with ids; with `deduplicate`, `rejects` has every occurrence but the first
-          (`duplicate`). Equal texts are numbered in the order of their other columns.
-    Cost: one shuffle; the rows of one text in memory.
+          (`duplicate`). Equal records are numbered in the order of their other columns.
+    Cost: one shuffle; the records that say the same in memory.
     Once: independent of input order, so retries are harmless.
     """
 
     stage: str
+    identity: Identity
     deduplicate: bool
 
-    def expand(self, problems: beam.PCollection) -> Outcome:
+    def expand(self, records: beam.PCollection) -> Outcome:
         return (
-            problems
-            | "KeyByText" >> beam.Map(_keyed_by_text)
-            | "GroupTexts" >> Group()
-            | "Number" >> beam.FlatMap(_numbered, self.stage, self.deduplicate)
+            records
+            | "Key" >> beam.Map(_keyed, self.identity.hash_of)
+            | "GroupEqual" >> Group()
+            | "Number" >> beam.FlatMap(_numbered, self.stage, self.identity, self.deduplicate)
             | "Split" >> SplitRejects()
         )
 
@@ -63,31 +76,42 @@ class SampleProblems(beam.PTransform):
         )
 
 
-def _keyed_by_text(problem: Problem) -> tuple[str, Problem]:
-    return digest("text", problem.text), problem
+def _keyed(record: Any, hash_of: Callable[[Any], str]) -> tuple[str, Any]:
+    return hash_of(record), record
 
 
 def _numbered(
-    equals: tuple[str, Iterable[Problem]], stage: str, deduplicate: bool
-) -> Iterator[Problem | Reject]:
-    text_digest, problems = equals
-    for number, problem in enumerate(sorted(problems, key=_order)):
-        identified = dataclasses.replace(problem, id=digest("problem", text_digest, number))
+    equals: tuple[str, Iterable[Any]], stage: str, identity: Identity, deduplicate: bool
+) -> Iterator[Any]:
+    key, records = equals
+    for number, record in enumerate(sorted(records, key=identity.order)):
+        identified = dataclasses.replace(record, id=digest(identity.kind, key, number))
         if number and deduplicate:
-            detail = f"the same text as occurrence 1 of {number + 1}"
-            row = to_json(identified)
-            yield Reject(stage, "duplicate", detail, identified.id, row, reply="")
+            detail = f"the same {identity.said} as occurrence 1 of {number + 1}"
+            yield Reject(stage, "duplicate", detail, identified.id, to_json(identified), reply="")
         else:
             yield identified
-
-
-def _order(problem: Problem) -> tuple[bool, tuple[str, ...]]:
-    """Of equal texts, those that come with an answer go first."""
-    fields = tuple(value or "" for value in dataclasses.astuple(problem))
-    return not has_answer(problem.expected_answer), fields
 
 
 def _taken(ranked: tuple[int, bytes], max_records: int) -> Iterator[Any]:
     rank, packed = ranked
     if rank < max_records:
         yield unpack(packed)
+
+
+def _hash_of_problem(problem: Problem) -> str:
+    return digest("text", problem.text)
+
+
+def _order_of_problems(problem: Problem) -> tuple[bool, tuple[str, ...]]:
+    """Of equal texts, those that come with an answer go first."""
+    fields = tuple(value or "" for value in dataclasses.astuple(problem))
+    return not has_answer(problem.expected_answer), fields
+
+
+def _hash_of_thread(thread: Thread) -> str:
+    return digest("thread", thread.post, thread.discussion)
+
+
+PROBLEM = Identity("problem", "text", _hash_of_problem, _order_of_problems)
+THREAD = Identity("thread", "texts", _hash_of_thread, to_json)

@@ -10,7 +10,7 @@ from beam_sdg.sources.hub import Dataset
 from beam_sdg.sources.problems import Place, problem_of, row_reject
 from beam_sdg.sources.rows import rows_of
 from beam_sdg.sources.source import Source
-from transforms.identify import IdentifyProblems, SampleProblems
+from transforms.identify import PROBLEM, Identify, SampleProblems
 from transforms.outcome import SourceOutcome, SplitRejects
 from transforms.records import Problem, Reject
 from transforms.seeding import digest
@@ -46,7 +46,7 @@ class ReadProblems(beam.PTransform):
             >> beam.FlatMap(_read, self.stage, self.deduplicate, self.max_records, self.seed)
         )
         parsed = read | "SplitParsed" >> SplitRejects()
-        identified = parsed.rows | "Identify" >> IdentifyProblems(self.stage, self.deduplicate)
+        identified = parsed.rows | "Identify" >> Identify(self.stage, PROBLEM, self.deduplicate)
         rows = identified.rows | "Sample" >> SampleProblems(self.max_records, self.seed)
         rejects = (parsed.rejects, identified.rejects) | "MergeRejects" >> beam.Flatten()
         counts = (
@@ -103,7 +103,7 @@ def dataset_problems(
 ) -> Iterator[Problem | Reject]:
     """Each row of a pinned dataset as a problem or a reject, until `max_records` are problems.
 
-    Without a limit the rows come as they lie, and equal texts are left to `IdentifyProblems`.
+    Without a limit the rows come as they lie, and equal texts are left to `Identify`.
     With one they are shuffled by `seed`, and an equal text is a `duplicate` already here, so that
     it does not count. `row N` is then the N-th of the shuffled stream.
     """

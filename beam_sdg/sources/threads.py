@@ -29,10 +29,9 @@ from beam_sdg.sources.thread_rows import THREAD_FORMATS, ThreadSource, thread_of
 from beam_sdg.stages import Stage, StageManifest
 from beam_sdg.template_flags import pinned
 from transforms.errors import RowsLost, UsageError
-from transforms.forums.identify import IdentifyThreads
 from transforms.forums.options import PostOptions
 from transforms.forums.posts import PUBLISHED_TOKENS, Budget
-from transforms.identify import SampleProblems
+from transforms.identify import THREAD, Identify, SampleProblems
 from transforms.outcome import SourceOutcome, SplitRejects
 from transforms.records import Reject, Thread
 from transforms.sft.lengths import Lengths
@@ -196,7 +195,7 @@ class ReadThreads(beam.PTransform):
                 SourceOutcome._fields, zip(*read, strict=True), strict=True
             )
         )
-        identified = threads | "Identify" >> IdentifyThreads(self.stage, self.deduplicate)
+        identified = threads | "Identify" >> Identify(self.stage, THREAD, self.deduplicate)
         rows = identified.rows | "Sample" >> SampleProblems(self.max_records, self.seed)
         merged = (rejects, identified.rejects) | "MergeRejects" >> beam.Flatten()
         usable = identified.rows | "CountUsable" >> Counted("usable")
