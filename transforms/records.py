@@ -411,14 +411,14 @@ class TraceProvenance:
     """
 
     problem: Origin
-    calls: tuple[Call, ...]
-    tool_use: ToolUse | None
-    verdict: str
-    judged_by: str
-    judge_calls: tuple[Call, ...]
-    agreed: AgreedAnswer | None
-    pass_rate: float | None
-    fragments: tuple[JudgedFragment, ...]
+    calls: tuple[Call, ...] = ()
+    tool_use: ToolUse | None = None
+    verdict: str = ""
+    judged_by: str = ""
+    judge_calls: tuple[Call, ...] = ()
+    agreed: AgreedAnswer | None = None
+    pass_rate: float | None = None
+    fragments: tuple[JudgedFragment, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

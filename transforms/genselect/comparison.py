@@ -175,17 +175,7 @@ def trace_of(comparison: Comparison) -> Trace:
         is_correct=comparison.chosen.is_correct,
         finish_reason=comparison.calls[-1].finish_reason,
         extra=canonical_json(columns),
-        provenance=TraceProvenance(
-            problem=instance.origin,
-            calls=comparison.calls,
-            tool_use=None,
-            verdict="",
-            judged_by="",
-            judge_calls=(),
-            agreed=None,
-            pass_rate=None,
-            fragments=(),
-        ),
+        provenance=TraceProvenance(instance.origin, comparison.calls),
     )
 
 

@@ -91,17 +91,7 @@ def trace_of_row(
         **{name: columns.get(name) for name in _COUNTS},
         code_format=code_format,
         extra=canonical_json({name: columns[name] for name in columns if name not in known}),
-        provenance=TraceProvenance(
-            problem=Origin(row.id, row.source, row.source_id, row.licence, "{}"),
-            calls=(),
-            tool_use=None,
-            verdict="",
-            judged_by="",
-            judge_calls=(),
-            agreed=None,
-            pass_rate=None,
-            fragments=(),
-        ),
+        provenance=TraceProvenance(Origin(row.id, row.source, row.source_id, row.licence, "{}")),
     )
 
 
