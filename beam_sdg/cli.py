@@ -10,7 +10,7 @@ import rich.console
 
 from beam_sdg.folders import WORK
 from beam_sdg.holdings import holdings, print_holdings, store_of
-from beam_sdg.launch import launch
+from beam_sdg.make import make
 from beam_sdg.model_check import check_model, print_findings
 from beam_sdg.models import ModelSettings
 from beam_sdg.options import Parser, parse_flags
@@ -105,7 +105,7 @@ def _make(arguments: Sequence[str], console: rich.console.Console) -> None:
     if invocation.run.dry_run:
         dry_run(invocation, console)
     else:
-        launch(invocation.by(arguments), console, _progress())
+        make(invocation.by(arguments), console, _progress())
 
 
 def _preview(arguments: Sequence[str], console: rich.console.Console) -> None:
@@ -148,7 +148,7 @@ def _retry(arguments: Sequence[str], console: rich.console.Console) -> None:
     manifest = read_manifest(output)
     if manifest is None:
         raise _nothing_in(output)
-    launch(retried(manifest, output, arguments[1:]), console, _progress())
+    make(retried(manifest, output, arguments[1:]), console, _progress())
 
 
 def _store(arguments: Sequence[str], console: rich.console.Console) -> None:

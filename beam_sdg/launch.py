@@ -1,4 +1,4 @@
-"""From a command line to a published dataset: what every run does around its stages."""
+"""A command line that is ready to run: what every run does around its stages."""
 
 import contextlib
 import dataclasses
@@ -14,9 +14,9 @@ from beam_sdg.columns import columns_of
 from beam_sdg.commands import remember
 from beam_sdg.flink import on_flink
 from beam_sdg.folders import WORK, locked, require_ours, require_reachable
-from beam_sdg.hub import check_push, push
+from beam_sdg.hub import check_push
 from beam_sdg.models import ModelSettings
-from beam_sdg.options import Invocation, RunSettings
+from beam_sdg.options import Invocation
 from beam_sdg.panel import Panel
 from beam_sdg.publish import (
     Asked,
@@ -29,7 +29,7 @@ from beam_sdg.publish import (
 )
 from beam_sdg.python_flags import PythonConfig
 from beam_sdg.recipes.recipe import Context, is_named, stages_of
-from beam_sdg.report import Figures, gather, print_report, write_report
+from beam_sdg.report import Figures, gather, write_report
 from beam_sdg.runs import Run, code_hash
 from beam_sdg.serving import served
 from beam_sdg.stages import Drawn, Stage, StageManifest
@@ -39,7 +39,7 @@ from transforms.engines.rehearsal import Rehearsal
 from transforms.engines.stops import Stops, stops_of
 from transforms.engines.store import AnswerStore
 from transforms.engines.vllm import Vllm
-from transforms.errors import RunError, Stopped, UsageError
+from transforms.errors import UsageError
 from transforms.files import is_remote, relative, remove
 from transforms.seeding import digest
 from transforms.tir.cells import can_run, require
@@ -127,20 +127,67 @@ class Launch:
         finished = read_manifest(self.output)
         return (
             finished is not None
-            and finished.fingerprint == self.fingerprint
+            and self.is_of(finished)
             and not finished.stopped
             and not any(stage.partial for stage in finished.stages)
             and not self.invocation.run.restart
-            and _more_records(self, finished.stages) is None
+            and self.more_records(finished.stages) is None
+        )
+
+    def grown(self) -> "Launch":
+        """This run as it has grown to what `--accepted` needed, if the output has that dataset."""
+        finished = read_manifest(self.output)
+        if finished is None or self.invocation.run.accepted is None:
+            return self
+        records = finished.settings.get("num_records")
+        if not isinstance(records, int) or records <= self.invocation.config.num_records:
+            return self
+        grown = Launch.prepared(self.invocation.of_records(records))
+        return grown if grown.fingerprint == finished.fingerprint else self
+
+    def more_records(self, stages: Sequence[StageManifest]) -> int | None:
+        """How many records to go on to for enough accepted rows; None where this is the end.
+
+        One more wave, of as many records as the command line names: so where it ends does not
+        depend on where an earlier run has ended.
+        """
+        wanted, at = self.invocation.run.accepted, self.invocation.config.num_records
+        if wanted is None or len(stages) < len(self.run.stages) or stages[-1].partial:
+            return None
+        every = list(zip(self.run.stages, stages, strict=True))
+        drawn = [made for stage, made in every if isinstance(stage.takes, Drawn)]
+        drawn = drawn or [made for stage, made in every if not stage.inputs]
+        there = sum(made.rows + made.not_sampled for made in drawn)
+        most = min(there, self.invocation.config.most_records or there)
+        rows, wave = stages[-1].rows, self.invocation.wave or at
+        is_hopeless = not rows and at >= _HOPELESS * wave
+        return None if rows >= wanted or at >= most or is_hopeless else min(at + wave, most)
+
+    def is_of(self, finished: RunManifest) -> bool:
+        """Whether a dataset, or a part of one, is what this run makes."""
+        return finished.fingerprint == self.fingerprint
+
+    def require_replaceable(self) -> RunManifest | None:
+        """The dataset in the output, if there is one, and this run may put its own in its place.
+
+        Raises:
+            UsageError: it is another one, and nobody said to replace it.
+        """
+        finished = read_manifest(self.output)
+        if finished is None or self.invocation.run.replace or self.is_of(finished):
+            return finished
+        same = finished.recipe == self.invocation.recipe.name
+        of = "other settings or another version of this program" if same else finished.recipe
+        raise UsageError(
+            f"{self.invocation.run.output} holds a finished dataset of {of}; pass another "
+            "--output, or --replace to put the new one in its place (answers that still hold are "
+            "used again)"
         )
 
     def refusal(self) -> str:
         """Why the output would refuse this run; "" where it would not."""
-        finished, grown = read_manifest(self.output), self
-        if finished is not None and self.invocation.run.accepted is not None:
-            grown = _grown_to(finished, self)
         try:
-            _require_replaceable(finished, grown)
+            self.grown().require_replaceable()
         except UsageError as error:
             return str(error)
         return ""
@@ -244,7 +291,7 @@ class Launch:
         why = stops_of(self.context.store).why
         if any(stage.partial for stage in stages):
             return why or "an earlier stop"
-        return why if _more_records(self, stages) is not None else ""
+        return why if self.more_records(stages) is not None else ""
 
     def _asked(self, stage: Stage) -> Asked:
         assert stage.ask is not None
@@ -263,62 +310,6 @@ class Launch:
             price_in=models.price_in,
             price_out=models.price_out,
         )
-
-
-def launch(
-    invocation: Invocation, console: rich.console.Console, progress: rich.console.Console
-) -> None:
-    """Make a recipe's dataset in `--output`, or say that it is already there.
-
-    Raises:
-        UsageError: the output holds something else.
-        Stopped: a limit or a signal has ended the run, and what it had is in `--output`.
-        SdgError: the run failed; the same command goes on from where it stopped.
-    """
-    prepared, settings = Launch.prepared(invocation), invocation.run
-    output, finished = prepared.output, read_manifest(prepared.output)
-    if finished is not None and settings.accepted is not None:
-        prepared = _grown_to(finished, prepared)
-    published: list[Figures] = []
-    if not (was_complete := prepared.is_complete):
-        _require_replaceable(finished, prepared)
-        with prepared.held():
-            _require_replaceable(read_manifest(output), prepared)  # of a run that was faster
-            with prepared.stoppable() as stops:
-                prepared, stages = _accepting(prepared, progress, stops)
-            is_partial = any(stage.partial for stage in stages)
-            if len(stages) < len(prepared.run.stages):
-                done = [stage.stage for stage in stages if not stage.partial]
-                left = [stage.name for stage in prepared.run.stages if stage.name not in done]
-                console.print(f"left to run before there is a dataset: {', '.join(left)}")
-                if is_partial:
-                    raise Stopped(f"stopped by {stops.why}; the same command goes on")
-                return
-            if is_partial and finished is not None and not _is_of(finished, prepared):
-                raise Stopped(
-                    f"{output} keeps the dataset that was there; the run that is to replace it was "
-                    f"stopped by {stops.why}, and the same command goes on"
-                )
-            prepared.run.claims.work_through(
-                {f"{output}/{WORK}/{prepared.fingerprint}": stages},
-                lambda _: prepared.is_complete,
-                lambda _, attempt: published.append(prepared.publish(stages, attempt)),
-                lambda holders: progress.print(f"waiting for {holders}"),
-            )
-    if published:
-        [figures] = published
-    else:
-        console.print(f"{output} is complete; there is nothing to do")
-        figures = gather(_manifest_in(output), output)
-    print_report(console, figures, output)
-    if figures.manifest.stopped:
-        raise Stopped(
-            f"a part of the dataset is in {output}; it was {figures.manifest.why_partial}, and the "
-            "same command goes on"
-        )
-    _require_rows(figures, settings)
-    if published or was_complete:
-        _push(invocation, output, console)
 
 
 def _is_rehearsed(run: Run) -> bool:
@@ -342,83 +333,6 @@ def _without_walls(invocation: Invocation, run: Run) -> Invocation | None:
     return dataclasses.replace(invocation, config=config.without_walls())
 
 
-def _manifest_in(output: str) -> RunManifest:
-    manifest = read_manifest(output)
-    assert manifest is not None
-    return manifest
-
-
-def _is_of(finished: RunManifest, prepared: Launch) -> bool:
-    """Whether a dataset, or a part of it, is what the run makes."""
-    return finished.fingerprint == prepared.fingerprint or bool(finished.stopped)
-
-
-def _accepting(
-    prepared: Launch, progress: rich.console.Console, stops: Stops
-) -> tuple[Launch, list[StageManifest]]:
-    """Run the stages, for more records each time until `--accepted` rows have passed all of them.
-
-    Records come in whole waves: a larger run begins with the rows of a smaller one, whose answers
-    it finds in the store. It ends early where there are no more records, or the run was stopped.
-    """
-    stages = prepared.execute(progress, prepared.only)
-    while (records := _more_records(prepared, stages)) is not None and not stops.why:
-        wanted = prepared.invocation.run.accepted
-        progress.print(f"{stages[-1].rows:,} of {wanted:,} rows; going on to {records:,} records")
-        prepared = Launch.prepared(prepared.invocation.of_records(records))
-        stages = prepared.execute(progress)
-    return prepared, stages
-
-
-def _more_records(prepared: Launch, stages: Sequence[StageManifest]) -> int | None:
-    """How many records to go on to for enough accepted rows; None where this is the end.
-
-    One more wave, of as many records as the command line names: so where it ends does not depend on
-    where an earlier run has ended.
-    """
-    wanted, at = prepared.invocation.run.accepted, prepared.invocation.config.num_records
-    if wanted is None or len(stages) < len(prepared.run.stages) or stages[-1].partial:
-        return None
-    every = list(zip(prepared.run.stages, stages, strict=True))
-    drawn = [made for stage, made in every if isinstance(stage.takes, Drawn)]
-    drawn = drawn or [made for stage, made in every if not stage.inputs]
-    there = sum(made.rows + made.not_sampled for made in drawn)
-    most = min(there, prepared.invocation.config.most_records or there)
-    rows, wave = stages[-1].rows, prepared.invocation.wave or at
-    is_hopeless = not rows and at >= _HOPELESS * wave
-    return None if rows >= wanted or at >= most or is_hopeless else min(at + wave, most)
-
-
-def _grown_to(finished: RunManifest, prepared: Launch) -> Launch:
-    """The run as it has grown to the finished dataset, if that is of the same settings."""
-    records = finished.settings.get("num_records")
-    if not isinstance(records, int) or records <= prepared.invocation.config.num_records:
-        return prepared
-    grown = Launch.prepared(prepared.invocation.of_records(records))
-    return grown if grown.fingerprint == finished.fingerprint else prepared
-
-
-def _require_rows(figures: Figures, settings: RunSettings) -> None:
-    output, wanted = settings.output, settings.accepted
-    if not figures.data.rows:
-        raise RunError(
-            f"{output} has no rows: all were rejected or left out; its rejects say why, and "
-            "beam-sdg preview shows what becomes of ten rows"
-        )
-    if wanted is not None and figures.data.rows < wanted:
-        raise RunError(
-            f"--accepted {wanted}: only {figures.data.rows} rows passed all stages, and there are "
-            f"no more records; {output} has these, so give it more, or make it reject fewer"
-        )
-
-
-def _push(invocation: Invocation, output: str, console: rich.console.Console) -> None:
-    settings = invocation.run
-    if settings.push_to_hub:
-        url = push(output, settings.push_to_hub, private=not settings.public)
-        console.print(f"pushed to {url}")
-
-
 def _require_divisible(run: Run, restart: bool) -> None:
     claims = run.claims
     if not isinstance(claims, SharedClaims):
@@ -433,18 +347,6 @@ def _require_divisible(run: Run, restart: bool) -> None:
         raise UsageError(
             f"--shard {claims.number}/{claims.of}: more processes than files, which are "
             f"{run.num_shards} here; give all of them --num_shards={claims.of}, or a multiple of it"
-        )
-
-
-def _require_replaceable(finished: RunManifest | None, prepared: Launch) -> None:
-    invocation = prepared.invocation
-    is_ours = finished is not None and finished.fingerprint == prepared.fingerprint
-    if finished is not None and not invocation.run.replace and not is_ours:
-        same = finished.recipe == invocation.recipe.name
-        of = "other settings or another version of this program" if same else finished.recipe
-        raise UsageError(
-            f"{invocation.run.output} holds a finished dataset of {of}; pass another --output, or "
-            "--replace to put the new one in its place (answers that still hold are used again)"
         )
 
 
