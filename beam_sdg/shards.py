@@ -1,7 +1,7 @@
 """Typed datasets in Parquet shards: the same records always make the same bytes.
 
-A record is in shard hash(id) mod n, samples of one record in the same, and a shard is sorted by
-hash(seed, id), so neither the order of arrival nor the number of workers shows in a file.
+A record's shard follows from its id, samples of one record are in the same, and a shard is sorted
+by hash(seed, id), so neither the order of arrival nor the number of workers shows in a file.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.codec import arrow_schema, from_row, to_json, to_row
+from transforms.engines import store
 from transforms.errors import RunError
 from transforms.files import remove, writing
 from transforms.grouping import Group
@@ -30,6 +31,7 @@ from transforms.seeding import digest, integer
 _BATCH_ROWS = 1024
 _GROUP_ROWS = 8192
 _GROUP_BYTES = 64 << 20
+_PLACES = 1 << 32  # in each shard of the answer store
 
 
 def shard_path(prefix: str, shard: int, num_shards: int, extension: str = "parquet") -> str:
@@ -87,8 +89,14 @@ def _in_order(records: Iterable[Any], seed: int) -> Iterator[Any]:
 
 
 def shard_of(record_id: str, num_shards: int) -> int:
-    """The shard of a record, and of all samples of it."""
-    return integer(num_shards, "shard", lineage(record_id)[-1])
+    """The shard of a record, and of all samples of it.
+
+    A shard has the records of a few neighbouring shards of the answer store, so that a slice reads
+    and holds few answers but its own.
+    """
+    root = lineage(record_id)[-1]
+    place = store.shard_of(root) * _PLACES + integer(_PLACES, "shard", root)
+    return place * num_shards // (store.SHARDS * _PLACES)
 
 
 def _keyed(record: Any, number: int, shards: tuple[int, ...], num_shards: int) -> tuple[int, Any]:

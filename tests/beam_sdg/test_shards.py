@@ -2,6 +2,7 @@
 
 import io
 import random
+from collections import Counter
 
 import apache_beam as beam
 import pyarrow as pa
@@ -19,6 +20,7 @@ from beam_sdg.shards import (
     whole_file,
     write_parquet,
 )
+from transforms.engines import store
 from transforms.records import Problem, Reject
 from transforms.seeding import digest
 
@@ -66,6 +68,29 @@ def test_several_kinds_are_written_together(tmp_path):
             assert {row.id for row in found} == {
                 row.id for row in records if shard_of(row.id, 3) == shard
             }
+
+
+@pytest.mark.parametrize("num_shards", [1, 3, 20, 64, 200])
+def test_the_answers_about_a_shard_are_in_few_shards_of_the_store(num_shards):
+    """Else each slice would read, and hold an index of, all that the others have asked."""
+    places: dict[int, set[int]] = {}
+    counts: Counter[int] = Counter()
+    for number in range(100 * num_shards):
+        record_id = digest("record", number)
+        shard = shard_of(record_id, num_shards)
+        assert shard == shard_of(f"{record_id}-1-2", num_shards)
+        places.setdefault(shard, set()).add(store.shard_of(record_id))
+        counts[shard] += 1
+    assert sorted(counts) == list(range(num_shards))
+    assert min(counts.values()) > 50 and max(counts.values()) < 160
+    assert max(map(len, places.values())) <= store.SHARDS // num_shards + 2
+
+
+def test_a_record_may_have_any_id():
+    """Its samples are where it is, in the dataset and in the store."""
+    for name in ("pile 7", "", "zz", "-", "-1"):
+        assert 0 <= shard_of(name, 5) < 5
+        assert store.shard_of(name) == store.shard_of(f"{name}-0-1")
 
 
 def batches(count: int, rows: int, size: int = 1) -> list[pa.RecordBatch]:

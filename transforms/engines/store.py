@@ -48,7 +48,7 @@ from transforms.engines.usage import EngineUsage
 from transforms.errors import RunError
 from transforms.files import File, files_below, is_remote
 from transforms.records import TokenLogprob, lineage
-from transforms.seeding import digest
+from transforms.seeding import digest, integer
 
 R = TypeVar("R")
 T = TypeVar("T", Reply, Execution)
@@ -73,8 +73,11 @@ _encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def shard_of(record_id: str) -> int:
-    """The shard that holds the answers about a record."""
-    return int(record_id[:4], 16) % SHARDS
+    """The shard that holds the answers about a record, and about all samples of it."""
+    root = lineage(record_id)[-1]
+    if _HEX.fullmatch(root):
+        return int(root[:4], 16) % SHARDS
+    return integer(SHARDS, "record", root)
 
 
 class FaultKind(NamedTuple):
