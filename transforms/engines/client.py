@@ -76,13 +76,25 @@ def _blocking(
     work: Coroutine[Any, Any, list[T]],
     began: Callable[[Future[list[T]]], object] = lambda future: None,
 ) -> list[T]:
-    """Work on the process's loop, waited for here."""
-    future = asyncio.run_coroutine_threadsafe(work, _event_loop())
+    """Work on the process's loop, waited for here: nothing of it goes on after the return."""
+    begun: list[asyncio.Task[Any]] = []
+
+    async def working() -> list[T]:
+        begun.extend(filter(None, [asyncio.current_task()]))
+        return await work
+
+    async def over() -> None:
+        if begun:
+            await asyncio.wait(begun)
+
+    future = asyncio.run_coroutine_threadsafe(working(), _event_loop())
     try:
         began(future)
         return future.result()
     except BaseException:
         future.cancel()
+        asyncio.run_coroutine_threadsafe(over(), _event_loop()).result()
+        work.close()  # if it never began
         raise
 
 

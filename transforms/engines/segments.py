@@ -1,9 +1,9 @@
 """Segments of the answer store: written a line at a time, and read as far as they are sound.
 
-On a local or shared filesystem a segment is appended to, and a line is durable when `append`
-returns. An object store cannot append: there the lines of some seconds become a segment of their
-own, and those of the last `CLOSE_AFTER_S` (and of a segment that is just being written) are what a
-killed process loses.
+On a local or shared filesystem a segment is appended to: a line outlives the process when `append`
+returns, and the machine `FLUSH_AFTER_S` later, or when the segment is closed. An object store
+cannot append: there the lines of those seconds become a segment of their own, and they (and a
+segment that is just being written) are what a killed process loses.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from typing import Protocol
 from transforms.errors import RunError
 from transforms.files import File, files_below, is_remote, read_file, write_object
 
-CLOSE_AFTER_S = 5.0
-_AT_ONCE = 16  # requests to an object store
+FLUSH_AFTER_S = 5.0
+_AT_ONCE = 16  # segments that are flushed, and requests to an object store
 Fetched = (
     bytes | RunError | None
 )  # of an object store: what a segment holds, or why that is unknown
@@ -36,7 +36,8 @@ class Segments(Protocol):
         """Write a line into a segment in the folder `place`.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: it, or a line before it, cannot be written.
+            ValueError: after the close.
         """
         ...
 
@@ -54,19 +55,60 @@ def segments_for(folder: str) -> Segments:
     return _Objects(folder) if is_remote(folder) else _Files(Path(folder))
 
 
-class _Files:
+class _Flushed:
+    """What is flushed every few seconds by a thread of its own, and when it is closed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._fault: OSError | None = None
+        self._is_closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def _writable(self) -> None:
+        """Begin to flush, if that has not begun; with the lock held."""
+        if self._is_closing.is_set():
+            raise ValueError("an answer after the end of its window")
+        if self._fault is not None:
+            raise self._fault
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="segments", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closing.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._flush()
+        if self._fault is not None:
+            raise self._fault
+
+    def _run(self) -> None:
+        while not self._is_closing.wait(FLUSH_AFTER_S):
+            self._flush()
+
+    def _flush(self) -> None:
+        raise NotImplementedError
+
+
+class _Files(_Flushed):
     """Files that are appended to; a line is one write, so at most one is torn, at the end."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._folder = folder
         self._descriptors: dict[str, int] = {}
+        self._unflushed: set[str] = set()
 
     def append(self, place: str, line: bytes) -> None:
-        if place not in self._descriptors:
-            self._descriptors[place] = _create(self._folder / place)
-        written = os.write(self._descriptors[place], line)
-        if written < len(line):
-            self._write_rest(place, line[written:])
+        with self._lock:
+            self._writable()
+            if place not in self._descriptors:
+                self._descriptors[place] = _create(self._folder / place)
+            self._unflushed.add(place)
+            written = os.write(self._descriptors[place], line)
+            if written < len(line):
+                self._write_rest(place, line[written:])
 
     def _write_rest(self, place: str, rest: bytes) -> None:
         """A disk that is full takes part of a line; what follows goes into a segment of its own."""
@@ -78,9 +120,30 @@ class _Files:
             raise
 
     def close(self) -> None:
-        for descriptor in self._descriptors.values():
+        try:
+            super().close()
+        finally:
+            for descriptor in self._descriptors.values():
+                os.close(descriptor)
+            self._descriptors.clear()
+
+    def _flush(self) -> None:
+        with self._lock:
+            open_still = self._unflushed & self._descriptors.keys()
+            copies = [os.dup(self._descriptors[place]) for place in open_still]
+            self._unflushed.clear()
+        if copies:
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                list(pool.map(self._flush_file, copies))
+
+    def _flush_file(self, descriptor: int) -> None:
+        try:
+            os.fsync(descriptor)
+        except OSError as error:  # some filesystems find only now that the disk is full
+            with self._lock:
+                self._fault = error
+        finally:
             os.close(descriptor)
-        self._descriptors.clear()
 
 
 def _create(folder: Path) -> int:
@@ -94,43 +157,23 @@ def _create(folder: Path) -> int:
     raise AssertionError("unreachable")
 
 
-class _Objects:
-    """Objects that are written whole, every few seconds, by a thread of their own."""
+class _Objects(_Flushed):
+    """Objects that are written whole, each with the lines of some seconds."""
 
     def __init__(self, folder: str) -> None:
+        super().__init__()
         self._folder = folder
         self._lines: dict[str, list[bytes]] = {}
-        self._lock = threading.Lock()
-        self._fault: OSError | None = None
-        self._is_closing = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def append(self, place: str, line: bytes) -> None:
         with self._lock:
-            if self._fault is not None:
-                raise self._fault
+            self._writable()
             self._lines.setdefault(place, []).append(line)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="segments", daemon=True)
-                self._thread.start()
 
-    def close(self) -> None:
-        self._is_closing.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        self._fault = None
-        self._write()
-        if self._fault is not None:
-            raise self._fault
-
-    def _run(self) -> None:
-        while not self._is_closing.wait(CLOSE_AFTER_S):
-            self._write()
-
-    def _write(self) -> None:
+    def _flush(self) -> None:
         with self._lock:
             waiting, self._lines = self._lines, {}
+            self._fault = None  # what could not be written is tried again
         if waiting:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 list(pool.map(self._write_segment, waiting, waiting.values()))

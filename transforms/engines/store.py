@@ -324,7 +324,7 @@ class _Answers:
 class Window:
     """The store as one window of requests sees it: what was there, and what it adds.
 
-    Cost: about 150 bytes of memory an answer; texts stay on disk until they are asked for. What is
+    Cost: about 350 bytes of memory an answer; texts stay on disk until they are asked for. What is
     in an object store is fetched once, into a temporary file.
     """
 

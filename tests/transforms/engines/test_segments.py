@@ -1,5 +1,6 @@
-"""The store where nothing can be appended: an object every few seconds, and none is lost."""
+"""What is flushed every few seconds: objects where nothing can be appended, else files."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -32,8 +33,8 @@ def store(tmp_path, monkeypatch) -> AnswerStore:
 
 @pytest.fixture
 def soon(monkeypatch) -> None:
-    """Segments are closed at once rather than after seconds."""
-    monkeypatch.setattr(segments_module, "CLOSE_AFTER_S", 0.02)
+    """Segments are flushed at once rather than after seconds."""
+    monkeypatch.setattr(segments_module, "FLUSH_AFTER_S", 0.02)
 
 
 def found(store: AnswerStore, *keys: str) -> list[str | None]:
@@ -174,3 +175,67 @@ def test_what_was_fetched_is_gone_with_its_window(store, tmp_path_factory, monke
         assert len(list(folder.iterdir())) == 1
     assert list(folder.iterdir()) == []
     assert [file.name for file in files_below("objects://bucket/nothing")] == []
+
+
+@pytest.fixture
+def flushed(monkeypatch) -> list[int]:
+    """How many bytes each file had that was flushed to the disk."""
+    sizes: list[int] = []
+    fsync = os.fsync
+
+    def measured(descriptor: int) -> None:
+        fsync(descriptor)
+        sizes.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fsync", measured)
+    return sizes
+
+
+def test_a_file_is_flushed_while_it_is_open_and_at_the_end(tmp_path, soon, flushed):
+    """So that a machine that is lost takes seconds of answers with it, and not those of hours."""
+    with AnswerStore(str(tmp_path), "evals").window([]) as window:
+        window.append(5, KEYS[0], reply("first"))
+        wait_for(lambda: len(flushed) == 1)
+        time.sleep(0.1)
+        assert len(flushed) == 1  # there is nothing new
+        window.append(5, KEYS[1], reply("second"))
+        wait_for(lambda: len(flushed) == 2)
+        segments_module.FLUSH_AFTER_S = 1000.0
+        time.sleep(0.1)
+        window.append(5, KEYS[2], reply("third"))
+    [segment] = tmp_path.glob("evals/05/*")
+    assert flushed[0] < flushed[1] < flushed[-1] == segment.stat().st_size
+
+
+def test_a_disk_that_only_a_flush_finds_full_ends_the_window(tmp_path, soon, monkeypatch):
+    """Some network filesystems: the next append says so, and so does the close."""
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    said = []
+    with (
+        pytest.raises(RunError, match="No space left on device"),
+        AnswerStore(str(tmp_path), "evals").window([]) as window,
+    ):
+        window.append(5, KEYS[0], reply("first"))
+
+        def is_refused() -> bool:
+            try:
+                window.append(5, KEYS[0], reply("first"))
+            except RunError as error:
+                said.append(str(error))
+            return bool(said)
+
+        wait_for(is_refused)
+    assert "No space left on device" in said[0]
+
+
+@pytest.mark.parametrize("root", ["{tmp_path}/store", ROOT])
+def test_nothing_is_appended_after_the_end(root, store, tmp_path):
+    """Where it would be lost, or go into another one's file."""
+    with AnswerStore(root.format(tmp_path=tmp_path), "evals").window([]) as window:
+        window.append(5, KEYS[0], reply("first"))
+    with pytest.raises(ValueError, match="after the end"):
+        window.append(5, KEYS[1], reply("second"))
