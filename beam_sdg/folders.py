@@ -7,6 +7,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+
 from beam_sdg.publish import ASIDE, MANIFEST
 from transforms.errors import UsageError
 from transforms.files import exists, is_full, is_remote, unwritten, write_object, writing
@@ -32,6 +38,31 @@ def require_reachable(*folders: str) -> None:
             raise UsageError(
                 f"cannot look into {folder}: {error.strerror}; check path and credentials"
             ) from error
+
+
+def require_shared(work_dir: str, options: PipelineOptions) -> None:
+    """Refuse a work folder that workers have not: what they are answered would be gone with them.
+
+    Raises:
+        UsageError: they are machines or containers of their own, and it is a folder here.
+    """
+    runner = options.view_as(StandardOptions).runner
+    environment = options.view_as(PortableOptions).environment_type
+    if environment is None and runner == "PortableRunner":
+        environment = "DOCKER"  # Beam's default
+    if is_remote(work_dir):
+        return
+    if runner == "DataflowRunner" or environment == "DOCKER":
+        who = "Dataflow's machines" if runner == "DataflowRunner" else "containers"
+        raise UsageError(
+            f"{who} do not have the folder {work_dir} of this machine, where answers are kept; "
+            "name a bucket: --work_dir gs://BUCKET/work, or such an --output"
+        )
+    if environment in ("EXTERNAL", "PROCESS") and not Path(work_dir).is_absolute():
+        raise UsageError(
+            f"workers need the whole path of {work_dir}, where answers are kept; if all of them "
+            f"mount it, pass --work_dir {Path(work_dir).absolute()}"
+        )
 
 
 def require_ours(output: str) -> None:

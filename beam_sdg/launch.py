@@ -13,7 +13,7 @@ from beam_sdg.claims import Attempt, SharedClaims
 from beam_sdg.columns import columns_of
 from beam_sdg.commands import remember
 from beam_sdg.flink import on_flink
-from beam_sdg.folders import WORK, locked, require_ours, require_reachable
+from beam_sdg.folders import WORK, locked, require_ours, require_reachable, require_shared
 from beam_sdg.hub import check_push
 from beam_sdg.models import ModelSettings
 from beam_sdg.options import Invocation
@@ -70,6 +70,7 @@ class Launch:
         settings, recipe = invocation.run, invocation.recipe
         output = settings.output.rstrip("/")
         work_dir = (settings.work_dir or f"{output}/{WORK}").rstrip("/")
+        require_shared(work_dir, invocation.beam)
         require_reachable(output, work_dir)
         require_ours(output)
         if settings.push_to_hub and is_remote(output):

@@ -197,13 +197,6 @@ def parse_flags(recipe: Recipe, argv: Sequence[str], prog: str) -> Invocation:
         for group in groups
     }
     stage_settings = _assign(known.set, recipe.config, given[recipe.config])
-    options = ParsedOnce(beam_flags)
-    standard = options.view_as(StandardOptions)
-    if standard.runner in (None, "DirectRunner"):  # what that picks depends on the graph
-        standard.runner = IN_PROCESS
-    setup = options.view_as(SetupOptions)
-    if setup.save_main_session is None:  # to Beam that means yes; all that travels is in modules
-        setup.save_main_session = False
     return Invocation(
         recipe=recipe,
         run=validated(RunSettings, given[RunSettings]),
@@ -211,9 +204,25 @@ def parse_flags(recipe: Recipe, argv: Sequence[str], prog: str) -> Invocation:
         stops=validated(StopSettings, given.get(StopSettings, {})),
         config=validated(recipe.config, given[recipe.config]),
         stage_settings=stage_settings,
-        beam=options,
+        beam=_beam_options(beam_flags),
         of_mode=frozenset(stage_settings) - {path.partition(".")[0] for path in mode.set},
     )
+
+
+def in_process() -> PipelineOptions:
+    """Beam's options for pipelines of this process."""
+    return _beam_options(())
+
+
+def _beam_options(flags: Sequence[str]) -> PipelineOptions:
+    options = ParsedOnce([*flags])
+    standard = options.view_as(StandardOptions)
+    if standard.runner in (None, "DirectRunner"):  # what that picks depends on the graph
+        standard.runner = IN_PROCESS
+    setup = options.view_as(SetupOptions)
+    if setup.save_main_session is None:  # to Beam that means yes; all that travels is in modules
+        setup.save_main_session = False
+    return options
 
 
 def _parser(recipe: Recipe, prog: str) -> tuple[Parser, tuple[type[pydantic.BaseModel], ...]]:

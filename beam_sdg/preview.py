@@ -16,7 +16,7 @@ import rich.text
 
 from beam_sdg.launch import Launch
 from beam_sdg.models import ModelSettings
-from beam_sdg.options import Invocation
+from beam_sdg.options import Invocation, in_process
 from beam_sdg.panel import cost
 from beam_sdg.publish import write_manifest
 from beam_sdg.python_flags import SandboxConfig
@@ -276,6 +276,7 @@ def _rehearsed(invocation: Invocation, folder: str) -> Invocation:
         stops=StopSettings(),
         stage_settings={},
         config=config,
+        beam=in_process(),
     )
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import pydantic
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
@@ -39,6 +40,7 @@ from beam_sdg.shards import (
     ReadShards,
     WriteShards,
     column_values,
+    damaged,
     row_count,
     shard_path,
     write_empty,
@@ -127,9 +129,11 @@ class Run:
                         functools.partial(self._publish, done),
                         watcher.waits,
                     )
-                    watcher.published(self._manifest(stage.name))
-                if stage in missing or self.is_published(stage.name):
-                    done[stage.name] = self._manifest(stage.name)
+                manifest = self._published(stage.name)
+                if manifest is not None and stage in missing:
+                    watcher.published(manifest)
+                if manifest is not None and (stage in missing or not manifest.partial):
+                    done[stage.name] = manifest
         return list(done.values())
 
     def _missing(
@@ -206,12 +210,17 @@ class Run:
 
     def is_published(self, stage: str) -> bool:
         """Whether a stage is done, whole and with these settings."""
-        there = FileSystems.exists(f"{self._folder(stage)}/stage.json")
-        return there and not self._manifest(stage).partial
+        manifest = self._published(stage)
+        return manifest is not None and not manifest.partial
 
-    def _manifest(self, stage: str) -> StageManifest:
-        with FileSystems.open(f"{self._folder(stage)}/stage.json") as file:
+    def _published(self, stage: str) -> StageManifest | None:
+        """What is written of a stage; None where nothing is, or a power cut has left it damaged."""
+        path = f"{self._folder(stage)}/stage.json"
+        if not FileSystems.exists(path):
+            return None
+        with FileSystems.open(path) as file, contextlib.suppress(pydantic.ValidationError):
             return StageManifest.model_validate_json(file.read())
+        return None
 
     def forget(self, only: Collection[str] = ()) -> None:
         """Delete what has been made of the stages, or of those in `only`; answers are kept."""
@@ -429,8 +438,10 @@ class Run:
             )
 
     def _counts(self, stage: str) -> dict[str, int]:
-        with FileSystems.open(f"{self._folder(stage)}/{COUNTS}") as file:
+        path = f"{self._folder(stage)}/{COUNTS}"
+        with contextlib.suppress(OSError, ValueError), FileSystems.open(path) as file:
             return json.loads(file.read())
+        raise damaged(path)
 
 
 @contextlib.contextmanager

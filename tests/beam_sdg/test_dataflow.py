@@ -14,6 +14,7 @@ from apache_beam.portability.api import beam_runner_api_pb2 as protos
 from beam_sdg.launch import Launch
 from beam_sdg.options import parse_flags
 from beam_sdg.recipes import RECIPES
+from tests.objects import VARIABLE
 from tests.placed import ACCELERATOR, hinted
 
 IMAGE = "registry/worker:1"
@@ -26,9 +27,10 @@ FLAGS = (
 
 
 @pytest.fixture
-def jobs(dataflow, source, tmp_path) -> list[Any]:
+def jobs(dataflow, source, tmp_path, monkeypatch) -> list[Any]:
     """The program of each phase of InfiniByte, with the project's own code to be staged."""
-    flags = [*FLAGS, f"--output={tmp_path / 'out'}", f"--setup_file={source / 'setup.py'}"]
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    flags = [*FLAGS, "--output=objects://bucket/out", f"--setup_file={source / 'setup.py'}"]
     run = Launch.prepared(parse_flags(RECIPES["infinibyte"], flags, "beam-sdg")).run
     run.options.view_as(DryRun).dry_run = True  # the flag of that name is ours
     assert not run.in_process

@@ -12,6 +12,7 @@ import pytest
 
 from beam_sdg.cli import main
 from beam_sdg.publish import read_manifest
+from tests.conftest import lacking
 from tests.planned import files_of
 from transforms.engines.store import AnswerStore
 from transforms.errors import RunError, UsageError
@@ -23,12 +24,12 @@ PLACES = re.compile("shuffle|answer|rows-|publishing")
 def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """A small filesystem of its own, mounted or mounted anew with other options."""
     if os.geteuid():
-        pytest.skip("only root may mount a filesystem")
+        lacking("disk", "only root may mount a filesystem")
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no filesystem can be mounted here")
+        lacking("disk", "no filesystem can be mounted here")
 
     def mounted(options: str) -> Path:
         subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)

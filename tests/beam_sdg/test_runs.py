@@ -293,9 +293,27 @@ def test_an_unfinished_stage_is_run_again(tmp_path):
     made = run(tmp_path, stages())
     made.execute()
     [published] = tmp_path.glob("stages/edit/*/stage.json")
-    published.unlink()
+    before = published.read_bytes()
+    for content in (None, b"", before[:-20], b"{}"):
+        if content is None:
+            published.unlink()
+        else:
+            published.write_bytes(content)
+        made.execute()
+        assert published.read_bytes() == before
+
+
+def test_counts_that_a_power_cut_has_damaged_are_told_of(tmp_path):
+    """Once, and not by a traceback for ever: the same command makes the stage anew."""
+    made = run(tmp_path, stages()[:1])
     made.execute()
-    assert published.exists()
+    [counts] = tmp_path.glob("stages/numbers/*/counts.json")
+    for content in (b"", b"{"):
+        (counts.parent / "stage.json").unlink()
+        counts.write_bytes(content)
+        with pytest.raises(RunError, match=f"{counts} is missing or damaged; delete"):
+            made.execute()
+        assert [stage.rows for stage in made.execute()] == [10]
 
 
 @dataclasses.dataclass(eq=False)
