@@ -26,8 +26,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from transforms.engines import store
+
 ROOT = Path(__file__).parents[1]
 ASKS = ("problem_candidates", "best_problem", "evals", "solution")
+ROLLS = "evals"
 SHARDS = 2
 IN_FLIGHT = 64
 LATENCY_S = 0.05
@@ -97,15 +100,16 @@ class Output:
         if point.name == "manifest":
             return (self.path / "data").exists
         if point.name == "roll":
-            before = {ask: {path.name for path in self.segments(ask)} for ask in ASKS}
-            return lambda: any(self._rolled(ask, before[ask]) for ask in ASKS[2:3])
+            before = self.segments(ROLLS)
+            return lambda: self._is_rolled(before)
         assert point.share is not None
         wanted = point.share * records
         return lambda: len(self.stored(point.name)) >= wanted
 
-    def _rolled(self, ask: str, before: set[str]) -> bool:
-        new = [path.parent for path in self.segments(ask) if path.name not in before]
-        return len(new) > len(set(new))
+    def _is_rolled(self, before: Sequence[Path]) -> bool:
+        """Whether a run has closed the segments of its first slice, and begun the second's."""
+        new = set(self.segments(ROLLS)) - set(before)
+        return len({int(path.parent.name) * SHARDS // store.SHARDS for path in new}) == SHARDS
 
 
 @contextlib.contextmanager
@@ -170,13 +174,14 @@ def killed(run: subprocess.Popen[str], is_there: Callable[[], bool]) -> float:
     try:
         while not is_there():
             if run.poll() is not None:
-                raise SystemExit(f"the run ended too soon: {run.communicate()[1][-2000:]}")
+                assert run.stderr
+                raise SystemExit(f"the run ended too soon: {run.stderr.read()[-2000:]}")
             if time.monotonic() > began + GIVE_UP_S:
                 raise SystemExit("the run did not come to its point")
             time.sleep(0.005)
     finally:
         run.kill()
-        run.communicate()
+        run.wait()
     return time.monotonic() - began
 
 
