@@ -281,7 +281,7 @@ class Conversations:
         send = functools.partial(self._send, talk)
         attempted = await self._stops.sent(self._asking.name, turn, send)
         if attempted is None:
-            return Failure(NOT_SENT, self._stops.why)
+            return Failure("not_sent", self._stops.why)
         charged = {"charged": attempted.charged} if any(attempted.charged) else {}
         self.answers.append(
             shard,
