@@ -51,6 +51,7 @@ from beam_sdg.version import __version__
 from transforms.ask import AskInTurn
 from transforms.codec import canonical_json
 from transforms.engines.engine import FAILURES, NOT_SENT
+from transforms.engines.progress import asking
 from transforms.errors import (
     EngineDown,
     InputError,
@@ -269,7 +270,11 @@ class Run:
         attempt: Attempt,
     ) -> None:
         names = ", ".join(stage.name for stage in stages)
-        with _emptied(f"{self.work_dir}/tmp/{attempt.name}") as scratch:
+        asks = any(stage.ask for stage in stages)
+        with (
+            asking() if asks else contextlib.nullcontext(),
+            _emptied(f"{self.work_dir}/tmp/{attempt.name}") as scratch,
+        ):
             try:
                 with (
                     spilling(self.options, f"{scratch}/shuffles"),

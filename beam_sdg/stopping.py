@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from types import FrameType
+from typing import Any
 
 import pydantic
 
@@ -25,6 +26,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _FINISHING = (
     b"\nbeam-sdg: sending nothing more, finishing what is with a model; once more stops at once\n"
 )
+_TELL_AGAIN_S = 1.0
+_TOLD_WITHIN_S = 2.0
 
 
 class StopSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
@@ -111,42 +114,83 @@ def _spent(store: str, prices: Mapping[str, Price]) -> Spent:
     total = Spent()
     for stage, price in prices.items():
         for line in AnswerStore(store, stage).attempts():
-            reply = line.get("reply")
-            if isinstance(reply, dict):
-                used = int(reply.get("prompt_tokens", 0)), int(reply.get("completion_tokens", 0))
-                if not any(used):  # the server does not say
-                    answer = f"{reply.get('text', '')}{reply.get('reasoning', '')}"
-                    used = estimated_tokens(str(line.get("sent", ""))), estimated_tokens(answer)
+            for used in (_told(line), _charged(line)):
                 total.add(Spent(sum(used), price.of(*used)))
     return total
 
 
-def _tell(stops: Stops) -> None:
-    """Try until it is told: without it, workers elsewhere go on."""
-    while True:
-        try:
-            return stops.tell()
-        except OSError:
-            time.sleep(1)
+def _told(line: Mapping[str, Any]) -> tuple[int, int]:
+    """The tokens that a server has told of, in and out."""
+    reply = line.get("reply")
+    if not isinstance(reply, dict):
+        return 0, 0
+    return int(reply.get("prompt_tokens", 0)), int(reply.get("completion_tokens", 0))
+
+
+def _charged(line: Mapping[str, Any]) -> tuple[int, int]:
+    """The tokens that count as spent beside them; estimated for an answer of an older version."""
+    match line:
+        case {"charged": [int(asked), int(answered)]}:
+            return asked, answered
+        case {"reply": {**reply}} if not any(_told(line)):
+            answer = f"{reply.get('text', '')}{reply.get('reasoning', '')}"
+            return estimated_tokens(str(line.get("sent", ""))), estimated_tokens(answer)
+    return 0, 0
+
+
+class _Telling:
+    """Telling the workers in other processes of a stop, for as long as that takes."""
+
+    def __init__(self, stops: Stops) -> None:
+        self._stops = stops
+        self._thread = threading.Thread(target=self._tell, name="stop", daemon=True)
+        self._trouble = "it takes too long"
+
+    def begin(self) -> None:
+        """Begin, unless it has begun; not here, for a handler of signals interrupts what is."""
+        with contextlib.suppress(RuntimeError):  # it has
+            self._thread.start()
+
+    def end(self) -> None:
+        """Wait a little, and where the workers do not know by then, say so."""
+        if self._thread.ident is None:
+            return
+        self._thread.join(_TOLD_WITHIN_S)
+        if self._thread.is_alive():
+            sys.stderr.write(
+                f"beam-sdg: workers were not told to stop: {self._stops.file} cannot be written "
+                f"({self._trouble}); end those that still run\n"
+            )
+
+    def _tell(self) -> None:
+        while True:
+            try:
+                return self._stops.tell()
+            except OSError as error:
+                self._trouble = error.strerror or str(error)
+                time.sleep(_TELL_AGAIN_S)
 
 
 @contextlib.contextmanager
 def stoppable(stops: Stops, settings: StopSettings, tell: bool) -> Iterator[None]:
     """While a run goes on: its deadline, and the signals that ask it to stop.
 
-    The first signal while a model has requests stops the sending; any other interrupts. With
-    `tell`, workers in other processes learn of it.
+    The first signal while a stage asks stops the sending; any other interrupts. With `tell`,
+    workers in other processes learn of it.
     """
+    telling = _Telling(stops)
+    heard: list[int] = []
 
     def stop(why: str) -> None:
         stops.stop(why)
-        if tell:  # not here: a handler of signals interrupts whatever is under way
-            threading.Thread(target=_tell, args=[stops], name="stop").start()
+        if tell:
+            telling.begin()
 
     def signalled(number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
-        if stops.why or not (tell or is_asking()):
+        if heard or not (tell or is_asking()):
             raise KeyboardInterrupt(name)
+        heard.append(number)
         os.write(sys.stderr.fileno(), _FINISHING)  # print may be at work in this very thread
         stop(name)
 
@@ -163,3 +207,4 @@ def stoppable(stops: Stops, settings: StopSettings, tell: bool) -> Iterator[None
         timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+        telling.end()

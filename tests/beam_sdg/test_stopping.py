@@ -15,7 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_sdg.cli import main
+from beam_sdg.models import ModelSettings
+from beam_sdg.stopping import StopSettings, stoppable, stops_for
 from tests.processes import heed_interrupts
+from transforms.engines.engine import Attempted, Failure, Reply
+from transforms.engines.progress import asking
+from transforms.engines.stops import Stops
+from transforms.engines.store import AnswerStore
 from transforms.errors import Stopped
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +103,48 @@ def test_one_signal_finishes_what_is_in_flight_and_the_same_command_goes_on(
     assert manifest_of(output)["stopped"] == ""
 
 
+@pytest.mark.parametrize(
+    ("flags", "faults"),
+    [
+        (["--requests_per_minute=60"], {}),
+        ([], {"requests_per_minute": 3, "retry_after": "60"}),
+    ],
+)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_one_signal_ends_a_run_whose_requests_all_wait(name, flags, faults, tmp_path, stub):
+    """For a limit of ours or of the server: there is a part of the dataset, and soon."""
+    output, log = tmp_path / "out", tmp_path / "log"
+    url = stub({"latency_s": 0.01}, "--log", str(log), "--faults", json.dumps(faults))
+    with started(f"--output={output}", f"--endpoint={url}", "--num_shards=4", *flags) as run:
+        wait_for(lambda: log.exists() and log.read_text().count("answered") >= 3)
+        time.sleep(0.4)
+        run.send_signal(signal.Signals[name])
+        began = time.monotonic()
+        _, shown = run.communicate(timeout=60)
+    assert run.returncode == Stopped.exit_code, shown
+    assert time.monotonic() - began < 30
+    assert manifest_of(output)["stopped"] == name
+    assert f"stopped by {name}" in (output / "report.txt").read_text()
+    assert {reject["reason"] for reject in rows_of(output, "rejects")} == {"not_sent"}
+    assert len(rows_of(output, "data")) + len(rows_of(output, "rejects")) == 40
+
+
+def test_the_first_signal_while_a_stage_asks_stops_and_the_second_interrupts(tmp_path, capfd):
+    """Also after a limit: a SIGTERM a little later than the deadline throws nothing away."""
+    stops = Stops(str(tmp_path / "store"))
+    with stoppable(stops, StopSettings(), tell=False):
+        with pytest.raises(KeyboardInterrupt, match="SIGINT"):
+            signal.raise_signal(signal.SIGINT)
+        assert stops.why == ""
+        with asking():
+            stops.stop("--deadline 1s")
+            signal.raise_signal(signal.SIGTERM)
+            assert "sending nothing more" in capfd.readouterr().err
+            with pytest.raises(KeyboardInterrupt, match="SIGINT"):
+                signal.raise_signal(signal.SIGINT)
+    assert stops.why == "--deadline 1s"
+
+
 def test_a_second_signal_stops_at_once(tmp_path, stub):
     """With a server that never answers: nothing is published, and what was answered is kept."""
     output, log = tmp_path / "out", tmp_path / "log"
@@ -155,6 +203,63 @@ def test_what_a_run_has_spent_counts_when_it_goes_on(tmp_path, capsys):
     assert main(command) == Stopped.exit_code
     again = sum(path.read_bytes().count(b"\n") for path in output.rglob("store/*/*/*.jsonl"))
     assert (manifest_of(output)["stopped"], again) == (spent, answers)
+
+
+def test_timeouts_are_spent_of_the_whole_run(tmp_path, stub):
+    """The same command again has no new budget for a server that does not answer in time."""
+    log = tmp_path / "log"
+    url = stub({"latency_s": 20.0}, "--log", str(log))
+    limit = ["--max_tokens_total=4000", "--max_tokens=400", "--timeout_s=1"]
+    command = ["infinibyte", *FLAGS, f"--output={tmp_path / 'out'}", f"--endpoint={url}", *limit]
+    asked = []
+    for _ in range(3):
+        assert main(command) == Stopped.exit_code
+        asked.append(sum(asked_keys(log).values()))
+    assert asked[0] >= 2
+    assert asked == [asked[0]] * 3
+
+
+def test_what_the_store_holds_is_what_was_spent(tmp_path):
+    """What servers tell and what was charged beside it; older lines are estimated."""
+    reply, silence = Reply("x" * 30, "", "stop", 100, 50), Reply("x" * 30, "", "stop", 0, 0)
+    lines = {
+        "told": (reply, {}),
+        "mended": (reply, {"charged": (300, 400)}),
+        "untold": (silence, {"charged": (1000, 2000)}),
+        "late": (Failure("timed_out", "late"), {"charged": (10_000, 20_000)}),
+        "old": (silence, {"sent": [["user", "y" * 30]]}),
+        "old and late": (Failure("timed_out", "late"), {}),
+    }
+    with AnswerStore(str(tmp_path), "ask").window([0]) as window:
+        for number, (outcome, facts) in enumerate(lines.values()):
+            window.append(0, f"{number:032x}", Attempted(outcome, 2), **facts)
+    models = {"ask": ModelSettings(price_in=1.0, price_out=1_000_000.0)}
+    stops = stops_for(StopSettings(max_tokens_total=100_000), str(tmp_path), models)
+    estimated = 10 + len(str([["user", "y" * 30]])) // 3
+    assert stops.spent.tokens == 150 + 150 + 700 + 3000 + 30_000 + estimated + 1
+    assert int(stops.spent.cost) == 50 + 50 + 400 + 2000 + 20_000 + 10
+
+
+UNTOLD = """
+import os, signal, sys
+from beam_sdg.stopping import StopSettings, stoppable
+from transforms.engines.stops import Stops
+
+with stoppable(Stops(sys.argv[1]), StopSettings(), tell=True):
+    os.mkdir(f"{sys.argv[1]}.stop")
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_stop_that_cannot_be_told_keeps_no_process(tmp_path):
+    """It ends, and says that workers elsewhere know nothing."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNTOLD, str(tmp_path / "store")],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "workers were not told to stop: " in done.stderr.splitlines()[-1]
+    assert "store.stop cannot be written (Is a directory)" in done.stderr
 
 
 def test_too_many_rejects_stop_a_run(tmp_path, capsys):

@@ -282,6 +282,7 @@ class Conversations:
         attempted = await self._stops.sent(self._asking.name, turn, send)
         if attempted is None:
             return Failure("not_sent", self._stops.why)
+        charged = {"charged": attempted.charged} if any(attempted.charged) else {}
         self.answers.append(
             shard,
             turn.key,
@@ -292,12 +293,16 @@ class Conversations:
             sample=talk.sample,
             turn=len(talk.keys),
             sent=[[message.role, message.content] for message in said],
+            **charged,
         )
         self._progress.add(attempted)
-        self._tally.add(attempted.result)
-        if isinstance(attempted.result, Failure):
+        outcome = attempted.result
+        if isinstance(outcome, Failure) and outcome.reason == NOT_SENT:
+            return outcome
+        self._tally.add(outcome)
+        if isinstance(outcome, Failure):
             self._tally.check()
-        return attempted.result
+        return outcome
 
     async def _send(self, talk: "_Talk", turn: Turn) -> Attempted:
         talk.asked = self._has_asked = True

@@ -161,11 +161,17 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Attempted:
-    """The result of one turn, how many attempts it took, and how long the last one was."""
+    """The result of one turn, how many attempts it took, and how long the last one was.
+
+    `timed_out` of the attempts had no answer in time. `charged` are tokens, of prompts and of
+    completions, that count as spent though no server has told of them: `Stops` says so.
+    """
 
     result: Reply | Failure
     attempts: int
     latency_s: float = dataclasses.field(default=0.0, compare=False)
+    timed_out: int = 0
+    charged: tuple[int, int] = (0, 0)
 
 
 class Transport(Protocol):
@@ -173,6 +179,7 @@ class Transport(Protocol):
 
     It sees to it that no more than `in_flight` requests are under way, however many calls there
     are: a call that waits, for its turn or before it tries again, keeps nobody else from going.
+    It waits within `stops.waiting`, so that a run that is stopped need not wait for it.
     """
 
     async def complete(self, turn: Turn) -> Attempted:

@@ -67,6 +67,7 @@ class Progress:
 
 
 _progress: dict[str, Progress] = {}
+_pipelines: list[object] = []
 _asking: contextvars.ContextVar[Progress | None] = contextvars.ContextVar("asking", default=None)
 
 
@@ -89,9 +90,20 @@ def progress_of(ask: str) -> Progress:
     return _progress.setdefault(ask, Progress())
 
 
+@contextlib.contextmanager
+def asking() -> Iterator[None]:
+    """While a pipeline of this process asks: also when no engine holds a request of it."""
+    pipeline = object()
+    _pipelines.append(pipeline)
+    try:
+        yield
+    finally:
+        _pipelines.remove(pipeline)
+
+
 def is_asking() -> bool:
-    """Whether an engine holds a request of this process."""
-    return any(progress.in_flight for progress in list(_progress.values()))
+    """Whether a pipeline of this process asks: its requests may wait, or its code may run."""
+    return bool(_pipelines)
 
 
 def forget_progress() -> None:

@@ -17,6 +17,7 @@ from transforms import seeding
 from transforms.engines.completions import PYTHON, TOOL_CALLS, split_reasoning
 from transforms.engines.engine import Attempted, Failure, Reply, ToolCall, Turn
 from transforms.engines.progress import under_way
+from transforms.engines.stops import waiting
 from transforms.tir.formats import CODE_FORMATS, GPT_OSS
 
 GOOD, CORRECTABLE, MALFORMED, FAILING = "good", "correctable", "malformed", "failing"
@@ -140,12 +141,20 @@ class RehearsedTransport:
         self._slots = asyncio.Semaphore(rehearsal.in_flight)
 
     async def complete(self, turn: Turn) -> Attempted:
-        """The rehearsed answer; never raises."""
+        """The rehearsed answer.
+
+        Raises:
+            Withheld: the run is stopped before its turn has come.
+        """
         latency_s = self._rehearsal.latency_s
         if latency_s:
-            async with self._slots:
+            async with waiting():
+                await self._slots.acquire()
+            try:
                 with under_way():
                     await asyncio.sleep(latency_s)
+            finally:
+                self._slots.release()
         return Attempted(self._rehearsal.outcome(turn), 1, latency_s)
 
     def meter(self) -> None:

@@ -9,7 +9,8 @@
     {"key":…,"check":…,"execution":{"status":"ok","output":…,…},"at":…,"record":…,"sample":0}
 
 `check` hashes the key and what was kept under it. `sent` is what the model was told since its last
-turn, so the lines of a conversation are its transcript. What became of code that it ran is a line
+turn, so the lines of a conversation are its transcript. `charged`, where it is there, are tokens in
+and out that count as spent beside those the server tells. What became of code that it ran is a line
 too, under the key of that call.
 
 A segment has one writer, which creates it; a line that is not whole, or not what was written, is no

@@ -13,15 +13,17 @@ from transforms.engines.context import overflow_of
 from transforms.engines.dialect import Dialect, refused_parameter
 from transforms.engines.engine import (
     KEY_HEADER,
+    NOT_SENT,
     PROMPT_HEADER,
     Attempted,
     Failure,
     Reply,
     Turn,
 )
-from transforms.engines.gate import Gate
+from transforms.engines.gate import Gate, Held
 from transforms.engines.pace import Pace
 from transforms.engines.servers import Server, Stumble, backoff_s
+from transforms.engines.stops import Withheld, is_stopped, waiting
 from transforms.engines.wire import Response, Wire
 from transforms.errors import EngineDown
 
@@ -83,14 +85,23 @@ class EndpointTransport:
         `attempts`, of which only those count between which the server answered somebody. A timeout
         is tried once more: the same request would take as long again. A 429 never counts.
 
+        One that has timed out and is not sent again, because its run is stopped, has the result
+        `NOT_SENT`.
+
         Raises:
             EngineDown: a server refuses every request or a setting of all, or all have been failing
                 for too long.
+            Withheld: the run is stopped while it waits, and no attempt of it has timed out.
         """
         tokens = self._pace.estimate(turn)
-        strikes, first_at, stumbled_at = 0, 0.0, time.monotonic()
+        strikes, timed_out, first_at, stumbled_at, pause_s = 0, 0, 0.0, time.monotonic(), 0.0
         for attempt in itertools.count(1):
-            held = await self._gate.enter(tokens, hash(turn.opening))
+            try:
+                held = await self._entered(tokens, hash(turn.opening), pause_s)
+            except Withheld as stop:
+                if not timed_out:
+                    raise
+                return Attempted(Failure(NOT_SENT, str(stop)), attempt - 1, timed_out=timed_out)
             server, sent_at = held[0], time.monotonic()
             first_at = first_at or sent_at
             try:
@@ -100,16 +111,18 @@ class EndpointTransport:
             now = time.monotonic()
             self._pace.correct(tokens, outcome if isinstance(outcome, Reply) else None)
             if not isinstance(outcome, Stumble):
-                return Attempted(outcome, attempt, now - sent_at)
+                return Attempted(outcome, attempt, now - sent_at, timed_out)
+            timed_out += outcome.kind == "slow"
+            if is_stopped():
+                continue
             strikes += _is_own_fault(outcome, server, stumbled_at)
             most = min(2, self._attempts) if outcome.kind == "slow" else self._attempts
             is_alone = strikes < most and await self._is_alone(outcome, server)
             if is_alone or strikes >= most:
                 await self._lose(outcome, first_at, now if is_alone else first_at)
                 failure = Failure(outcome.reason, outcome.detail)
-                return Attempted(failure, attempt, now - sent_at)
-            stumbled_at = now
-            await asyncio.sleep(_pause_s(outcome, server, attempt))
+                return Attempted(failure, attempt, now - sent_at, timed_out)
+            stumbled_at, pause_s = now, _pause_s(outcome, server, attempt)
         raise AssertionError("unreachable")
 
     def meter(self) -> None:
@@ -118,6 +131,13 @@ class EndpointTransport:
     async def close(self) -> None:
         """Close the connections."""
         await self._wire.close()
+
+    async def _entered(self, tokens: int, prompt: int, pause_s: float) -> Held:
+        """A place at a server, after a pause."""
+        async with waiting():
+            if pause_s:
+                await asyncio.sleep(pause_s)
+            return await self._gate.enter(tokens, prompt)
 
     async def _send(self, server: Server, turn: Turn, sent_at: float) -> Reply | Failure | Stumble:
         """One attempt; sent again at once where the server says what to leave out or to lower."""

@@ -26,6 +26,7 @@ from transforms.engines.engine import Attempted, Turn
 from transforms.engines.flags import deciding, flags_of, refused, shown
 from transforms.engines.hold import Hold, held
 from transforms.engines.keeper import Kept
+from transforms.engines.stops import waiting
 from transforms.engines.transport import EndpointTransport
 from transforms.engines.usage import EngineUsage, Meter
 from transforms.errors import EngineDown
@@ -188,8 +189,10 @@ class VllmTransport:
 
         Raises:
             EngineDown: it cannot be started, or crashes too often; the next turn tries anew.
+            Withheld: the run is stopped while the turn waits.
         """
-        served = await self._started()
+        async with waiting():
+            served = await self._started()
         return await served.complete(turn)
 
     def meter(self) -> Meter:
@@ -270,8 +273,9 @@ class _Served:
                 except EngineDown:
                     if not self._hold.is_starting() and self._hold.crashes() == crashes:
                         raise
-                while self._hold.is_starting():  # longer than an endpoint waits
-                    await asyncio.sleep(_LOOK_EVERY_S)
+                async with waiting():
+                    while self._hold.is_starting():  # longer than an endpoint waits
+                        await asyncio.sleep(_LOOK_EVERY_S)
         except asyncio.CancelledError:
             if self._failure is None:
                 raise

@@ -15,6 +15,7 @@ from aiohttp import web
 from transforms.engines.endpoint import PROVIDERS, Endpoint
 from transforms.engines.engine import Attempted, Failure, Message, Reply, Sampling, Turn
 from transforms.engines.rehearsal import Rehearsal
+from transforms.engines.stops import Stops
 from transforms.errors import EngineDown
 from transforms.reading import Structured
 from transforms.records import NewProblemEvals
@@ -84,6 +85,77 @@ def scripted(*responses: Callable[[], web.Response]) -> Handler:
         return left.pop(0)() if len(left) > 1 else left[0]()
 
     return handler
+
+
+def stopped(handler: Handler, turns: int, after_s: float, **settings: Any) -> list[Any]:
+    """The same of turns whose run is stopped after a while, and how long they took from then."""
+
+    async def run() -> list[Any]:
+        async with contextlib.AsyncExitStack() as servers:
+            transport = Endpoint(url=await serve(servers, handler), model="m", **settings).open()
+            servers.push_async_callback(transport.close)
+            stops, loop = Stops("store"), asyncio.get_running_loop()
+            loop.call_later(after_s, stops.stop, "SIGINT")
+            began = time.monotonic()
+            each = (stops.sent("ask", turn(seed), transport.complete) for seed in range(turns))
+            return [await asyncio.gather(*each), time.monotonic() - began - after_s]
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("retry_after", [None, "60"])
+def test_a_stop_does_not_wait_for_a_server_that_limits(retry_after):
+    """What was refused by it, and what waits behind that, is not sent."""
+    headers = {"Retry-After": retry_after} if retry_after else {}
+    handler = scripted(lambda: web.Response(status=429, headers=headers))
+    attempted, took_s = stopped(handler, 20, 1.0, in_flight=4)
+    assert attempted == [None] * 20
+    assert took_s < 10
+
+
+def test_a_stop_does_not_wait_for_a_limit_per_minute():
+    """Of twenty requests at one a second, those that were sent are answered."""
+    handler = scripted(lambda: completion("hello"))
+    attempted, took_s = stopped(handler, 20, 1.5, requests_per_minute=60)
+    assert 1 <= sum(one is not None for one in attempted) <= 4
+    assert took_s < 10
+
+
+def test_a_stop_ends_the_tries_at_a_server_that_fails():
+    """It is not found to be down then."""
+    handler = scripted(lambda: web.Response(status=500))
+    attempted, took_s = stopped(handler, 8, 0.5, patience_s=1.0)
+    assert attempted == [None] * 8
+    assert took_s < 10
+
+
+async def silent(request: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(60)
+    raise AssertionError
+
+
+def test_a_request_that_timed_out_before_a_stop_is_not_sent_again():
+    """But what it may have cost is known."""
+    [[attempted], _] = stopped(silent, 1, 0.1, timeout_s=0.5)
+    assert attempted == Attempted(Failure("not_sent", "SIGINT"), 1, timed_out=1, charged=(2, 4096))
+
+
+def test_attempts_that_timed_out_are_counted_apart():
+    """A 429 is none of them, and a retry may mend one."""
+    left = [429, 0, 200]
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        match left.pop(0):
+            case 429:
+                return web.Response(status=429, headers={"Retry-After": "0"})
+            case 0:
+                return await silent(request)
+        return completion("hello")
+
+    [mended] = asked(handler, turn(), timeout_s=0.5)
+    assert (mended.attempts, mended.timed_out) == (3, 1)
+    [given_up] = asked(silent, turn(), timeout_s=0.5)
+    assert (given_up.attempts, given_up.timed_out) == (2, 2)
 
 
 def test_the_body_says_all_that_decides_the_answer(monkeypatch):

@@ -2,11 +2,13 @@
 
 import asyncio
 import dataclasses
+import threading
+import time
 
 import pytest
 
 from transforms.engines.engine import Attempted, Failure, Message, Reply, Sampling, ToolCall, Turn
-from transforms.engines.stops import Limits, Price, Spent, Stops
+from transforms.engines.stops import Limits, Price, Spent, Stops, waiting
 
 
 def turn(characters: int = 300, max_tokens: int | None = 100) -> Turn:
@@ -75,7 +77,7 @@ def test_a_request_that_timed_out_may_have_been_paid_for(tmp_path, reason):
     """It counts with what was reserved for it; one that failed does not."""
 
     async def fail(turn: Turn) -> Attempted:
-        return Attempted(Failure(reason, "late"), 2)
+        return Attempted(Failure(reason, "late"), 1, timed_out=reason == "timed_out")
 
     stops = Stops(str(tmp_path / "store"), Limits(tokens=1000))
     assert len([one for one in sent(stops, 9, fail) if one]) == (5 if reason == "timed_out" else 9)
@@ -85,6 +87,95 @@ def test_a_server_that_tells_no_usage_is_held_to_what_was_reserved(tmp_path):
     """Else the limit would never be reached."""
     stops = Stops(str(tmp_path / "store"), Limits(tokens=1000))
     assert len([one for one in sent(stops, 9, answering(0, 0)) if one]) == 5
+
+
+@pytest.mark.parametrize(("timed_out", "most"), [(0, 5), (1, 3)])
+def test_a_timeout_that_a_retry_has_mended_is_spent_too(tmp_path, timed_out, most):
+    """Three turns of 200 with a timeout each are 1,200 tokens; a 429 on the way is nothing."""
+
+    async def mended(turn: Turn) -> Attempted:
+        return Attempted(Reply("", "", "stop", 100, 100), 3, timed_out=timed_out)
+
+    async def one_by_one(stops: Stops) -> list[Attempted | None]:
+        return [await stops.sent("ask", turn(), mended) for _ in range(9)]
+
+    stops = Stops(str(tmp_path / "store"), Limits(tokens=1000))
+    assert len([one for one in asyncio.run(one_by_one(stops)) if one]) == most
+    assert stops.why.endswith(f"{most * (200 + 200 * timed_out)} tokens are spent")
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(tokens=10_000)])
+@pytest.mark.parametrize(
+    ("attempted", "charged"),
+    [
+        (Attempted(Failure("timed_out", "late"), 2, timed_out=2), (200, 200)),
+        (Attempted(Failure("not_sent", "SIGINT"), 2, timed_out=1), (100, 100)),
+        (Attempted(Reply("", "", "stop", 7, 3), 2, timed_out=1), (100, 100)),
+        (Attempted(Reply("", "", "stop", 0, 0), 2, timed_out=1), (200, 200)),
+        (Attempted(Reply("", "", "stop", 7, 3), 2), (0, 0)),
+        (Attempted(Failure("server_error", "no"), 8), (0, 0)),
+    ],
+)
+def test_what_is_charged_is_told_for_the_store(tmp_path, limits, attempted, charged):
+    """With and without limits: a later run may have one, and counts what this one has spent."""
+
+    async def send(turn: Turn) -> Attempted:
+        return attempted
+
+    [one] = sent(Stops(str(tmp_path / "store"), limits), 1, send)
+    assert one is not None
+    assert (one.result, one.charged) == (attempted.result, charged)
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(tokens=10_000)])
+def test_a_stop_ends_what_waits_and_nothing_else(tmp_path, limits):
+    """Whatever thread says so: of four turns the two that an engine has are answered."""
+
+    async def send(turn: Turn) -> Attempted:
+        if turn.seed % 2:
+            async with waiting():
+                await asyncio.sleep(60)
+        else:
+            await asyncio.sleep(1.5)
+        return Attempted(Reply("", "", "stop", 1, 1), 1)
+
+    async def all_at_once() -> list[Attempted | None]:
+        turns = [dataclasses.replace(turn(), seed=seed) for seed in range(4)]
+        return await asyncio.gather(*(stops.sent("ask", one, send) for one in turns))
+
+    stops = Stops(str(tmp_path / "store"), limits)
+    threading.Timer(0.2, stops.stop, ["SIGINT"]).start()
+    began = time.monotonic()
+    assert [one is None for one in asyncio.run(all_at_once())] == [False, True, False, True]
+    assert time.monotonic() - began < 10
+
+
+def test_a_stop_ends_what_waits_elsewhere(tmp_path):
+    """In a worker, which learns of it by the file."""
+
+    async def send(turn: Turn) -> Attempted:
+        async with waiting():
+            await asyncio.sleep(60)
+        raise AssertionError
+
+    store = str(tmp_path / "store")
+    driver, worker = Stops(store), Stops(store, watch=True)
+    driver.stop("SIGINT")
+    threading.Timer(0.2, driver.tell).start()
+    began = time.monotonic()
+    assert sent(worker, 2, send) == [None, None]
+    assert time.monotonic() - began < 20
+
+
+def test_an_error_while_a_turn_waits_is_itself(tmp_path):
+    """Be it a timeout of its own."""
+
+    async def send(turn: Turn) -> Attempted:
+        async with waiting():
+            raise TimeoutError("of a socket")
+
+    with pytest.raises(TimeoutError, match="of a socket"):
+        sent(Stops(str(tmp_path / "store")), 1, send)
 
 
 def test_the_limit_that_is_reached_is_the_one_that_is_named(tmp_path):
