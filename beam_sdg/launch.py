@@ -40,7 +40,7 @@ from transforms.engines.stops import Stops, stops_of
 from transforms.engines.store import AnswerStore
 from transforms.engines.vllm import Vllm
 from transforms.errors import UsageError
-from transforms.files import is_remote, relative, remove
+from transforms.files import is_remote, relative
 from transforms.seeding import digest
 from transforms.tir.cells import can_run, require
 
@@ -258,8 +258,6 @@ class Launch:
             figures = gather(manifest, self.output, aside)
             write_report(figures, self.output, aside)
             write_manifest(figures.manifest, aside)
-        if not is_remote(self.run.work_dir):  # which may be another run's too
-            remove(f"{self.run.work_dir}/tmp")  # of killed processes
         return figures
 
     def manifest(self, stages: list[StageManifest]) -> RunManifest:
