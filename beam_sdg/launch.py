@@ -103,7 +103,7 @@ class Launch:
         )
         if (without := _without_walls(invocation, run)) is not None:
             return cls.prepared(without)
-        _require_divisible(run, settings.restart)
+        _require_divisible(run, output, settings.restart)
         if not any(isinstance(stage.engine, Vllm | Endpoint) for stage in run.stages):
             invocation.models.require_a_model()
         known = [stage.name for stage in run.stages]
@@ -331,14 +331,14 @@ def _without_walls(invocation: Invocation, run: Run) -> Invocation | None:
     return dataclasses.replace(invocation, config=config.without_walls())
 
 
-def _require_divisible(run: Run, restart: bool) -> None:
+def _require_divisible(run: Run, output: str, restart: bool) -> None:
     claims = run.claims
     if not isinstance(claims, SharedClaims):
         return
     if not run.in_process:
         raise UsageError("--shard divides a run in this process; drop it, or --runner")
-    if is_remote(run.work_dir):
-        raise UsageError(f"--shard takes turns by files that {run.work_dir} cannot create as one")
+    for folder in filter(is_remote, (run.work_dir, output)):
+        raise UsageError(f"--shard takes turns by files that {folder} cannot create as one")
     if restart:
         raise UsageError("--restart is for one process; run that first, or drop --shard")
     if claims.of > run.num_shards:
