@@ -62,14 +62,15 @@ ALONE = Attempt()
 
 @contextlib.contextmanager
 def own_folder(attempt: Attempt, inside: str, whole: bool = False) -> Iterator[str]:
-    """An attempt's folder, empty at first and gone at last, with others' `inside` of the same.
+    """A folder of an attempt's own `inside` another: empty at first, gone at last.
 
-    Folders of earlier attempts go first, each in one step but for an object store's; of those that
-    are there for no other unit (`whole`) all do but later ones.
+    Those of earlier attempts at its unit are taken away first, each in one step (file after file in
+    an object store). Where all that is `inside` is of this unit or dead (`whole`), all are, but
+    those of later attempts.
     """
     own = f"{inside}/{attempt.name}"
     names = names_in(inside) if whole else list(attempt.earlier)
-    kept = {attempt.name, *attempt.later()}
+    kept = {attempt.name, *attempt.later()}  # a claim is there before its folder is
     try:
         remove(own)  # of a killed run
         for name in names:
@@ -212,7 +213,11 @@ class _Held(Attempt):
 
     @contextlib.contextmanager
     def or_taken_over(self) -> Iterator[None]:
-        """Whatever fails fails for want of what another has taken away, if one has the unit."""
+        """Take what fails for a loss of what another has taken away, if one has the unit by now.
+
+        Raises:
+            TakenOver: instead of any error but a stop.
+        """
         try:
             yield
         except Stopped:
