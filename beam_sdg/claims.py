@@ -7,18 +7,26 @@ The n-th claim of a unit is a file that only one process can create (O_CREAT | O
 atomic on NFS and Lustre too) and none deletes, so of all that see the last claim dead or free one
 takes the next, whenever they looked. No clock is trusted: a claim is dead when its file has not
 changed for so long as another process has watched it, by that one's own monotonic time.
+
+What is made of a unit is made in a folder of its attempt, and put in place by renaming alone, from
+there or to there. Who takes a unit over first takes those folders away of the attempts before: so
+a process that was suspended, at whatever point, changes nothing any more when it wakes.
 """
 
 import contextlib
 import dataclasses
 import os
 import secrets
+import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
+
+from transforms.errors import Stopped
+from transforms.files import is_remote, names_in, remove
 
 T = TypeVar("T")
 
@@ -35,6 +43,11 @@ class Attempt:
     """One process's work on a unit: here that of a run which is alone."""
 
     name = f"alone-{secrets.token_hex(4)}"
+    earlier: tuple[str, ...] = ()  # the names of those that it has taken the unit from
+
+    def later(self) -> list[str]:
+        """The names of those that have taken the unit from this one."""
+        return []
 
     def confirm(self) -> None:
         """To be called before what was made is put where others see it.
@@ -45,6 +58,41 @@ class Attempt:
 
 
 ALONE = Attempt()
+
+
+@contextlib.contextmanager
+def own_folder(attempt: Attempt, inside: str, whole: bool = False) -> Iterator[str]:
+    """A folder of an attempt's own `inside` another: empty at first, gone at last.
+
+    Those of earlier attempts at its unit are taken away first, each in one step (file after file in
+    an object store). Where all that is `inside` is of this unit or dead (`whole`), all are, but
+    those of later attempts.
+    """
+    own = f"{inside}/{attempt.name}"
+    names = names_in(inside) if whole else list(attempt.earlier)
+    kept = {attempt.name, *attempt.later()}  # a claim is there before its folder is
+    try:
+        remove(own)  # of a killed run
+        for name in names:
+            if name not in kept:
+                _take_away(f"{inside}/{name}", f"{own}/.{name}")
+        yield own
+    finally:
+        with contextlib.suppress(OSError):  # a thread of the runner's may still write there
+            remove(own)
+        if whole and not is_remote(inside):
+            with contextlib.suppress(OSError):  # there are others, or none
+                Path(inside).rmdir()
+
+
+def _take_away(folder: str, to: str) -> None:
+    if is_remote(folder):
+        remove(folder)
+        return
+    with contextlib.suppress(FileNotFoundError):  # it is gone already
+        Path(to).parent.mkdir(parents=True, exist_ok=True)
+        Path(folder).rename(to)
+    shutil.rmtree(to, ignore_errors=True)
 
 
 class Claims:
@@ -74,7 +122,7 @@ class SharedClaims(Claims):
     """Those of process `number` of `of`, from 1, which takes its own units first, then any.
 
     A process that dies with a unit is found dead after `dead_after_s`, and another does the unit.
-    One that only slept that long finds out when it confirms its attempt.
+    One that only slept that long finds out when it confirms its attempt, or when that fails.
     """
 
     takes_all = False
@@ -106,7 +154,8 @@ class SharedClaims(Claims):
                 continue
             with held, contextlib.suppress(TakenOver):
                 if not is_done(units[held.unit]):
-                    do(units[held.unit], held)
+                    with held.or_taken_over():
+                        do(units[held.unit], held)
 
     def _take(self, unit: str) -> "_Held | None":
         last = _last(unit)
@@ -148,7 +197,8 @@ class _Held(Attempt):
         self._file = os.open(_file(unit, number), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         self.unit, self._number, self._every_s, self._beats = unit, number, every_s, 0
         self._host, self._pid = socket.gethostname(), os.getpid()
-        self.name = f"{self._host}-{self._pid}-{secrets.token_hex(4)}"
+        self.name = _name(unit, number)
+        self.earlier = tuple(_name(unit, before) for before in range(1, number))
         self._left = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="claim", daemon=True)
 
@@ -156,6 +206,25 @@ class _Held(Attempt):
         """See `Attempt`."""
         if _file(self.unit, self._number + 1).exists():
             raise TakenOver(self.unit)
+
+    def later(self) -> list[str]:
+        """See `Attempt`."""
+        return [_name(self.unit, n) for n in range(self._number + 1, _last(self.unit) + 1)]
+
+    @contextlib.contextmanager
+    def or_taken_over(self) -> Iterator[None]:
+        """Take what fails for a loss of what another has taken away, if one has the unit by now.
+
+        Raises:
+            TakenOver: instead of any error but a stop.
+        """
+        try:
+            yield
+        except Stopped:
+            raise
+        except Exception:
+            self.confirm()
+            raise
 
     def __enter__(self) -> "_Held":
         self._write("held")
@@ -182,6 +251,11 @@ class _Held(Attempt):
 
 def _file(unit: str, number: int) -> Path:
     return Path(f"{unit}.claim-{number}")
+
+
+def _name(unit: str, number: int) -> str:
+    """What an attempt is known by: as its claim, but with the folders that a unit's name is in."""
+    return "-".join((*Path(unit).parts[-3:], f"claim-{number}"))
 
 
 def _last(unit: str) -> int:

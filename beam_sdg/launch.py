@@ -40,7 +40,7 @@ from transforms.engines.stops import Stops, stops_of
 from transforms.engines.store import AnswerStore
 from transforms.engines.vllm import Vllm
 from transforms.errors import UsageError
-from transforms.files import is_remote, relative, remove
+from transforms.files import is_remote, relative
 from transforms.seeding import digest
 from transforms.tir.cells import can_run, require
 
@@ -104,7 +104,7 @@ class Launch:
         )
         if (without := _without_walls(invocation, run)) is not None:
             return cls.prepared(without)
-        _require_divisible(run, settings.restart)
+        _require_divisible(run, output, settings.restart)
         if not any(isinstance(stage.engine, Vllm | Endpoint) for stage in run.stages):
             invocation.models.require_a_model()
         known = [stage.name for stage in run.stages]
@@ -259,8 +259,6 @@ class Launch:
             figures = gather(manifest, self.output, aside)
             write_report(figures, self.output, aside)
             write_manifest(figures.manifest, aside)
-        if not is_remote(self.run.work_dir):  # which may be another run's too
-            remove(f"{self.run.work_dir}/tmp")  # of killed processes
         return figures
 
     def manifest(self, stages: list[StageManifest]) -> RunManifest:
@@ -334,14 +332,14 @@ def _without_walls(invocation: Invocation, run: Run) -> Invocation | None:
     return dataclasses.replace(invocation, config=config.without_walls())
 
 
-def _require_divisible(run: Run, restart: bool) -> None:
+def _require_divisible(run: Run, output: str, restart: bool) -> None:
     claims = run.claims
     if not isinstance(claims, SharedClaims):
         return
     if not run.in_process:
         raise UsageError("--shard divides a run in this process; drop it, or --runner")
-    if is_remote(run.work_dir):
-        raise UsageError(f"--shard takes turns by files that {run.work_dir} cannot create as one")
+    for folder in filter(is_remote, (run.work_dir, output)):
+        raise UsageError(f"--shard takes turns by files that {folder} cannot create as one")
     if restart:
         raise UsageError("--restart is for one process; run that first, or drop --shard")
     if claims.of > run.num_shards:

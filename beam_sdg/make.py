@@ -44,6 +44,7 @@ def make(
                 lambda _, attempt: published.append(launch.publish(stages, attempt)),
                 lambda holders: progress.print(f"waiting for {holders}"),
             )
+            launch.run.tidy()
     if published:
         [figures] = published
     else:

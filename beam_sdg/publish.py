@@ -18,7 +18,7 @@ import pyarrow
 import pydantic
 from apache_beam.io.filesystems import FileSystems
 
-from beam_sdg.claims import ALONE, Attempt
+from beam_sdg.claims import ALONE, Attempt, own_folder
 from beam_sdg.columns import Column
 from beam_sdg.formats import SPLIT, FileFormat, sha256, write_file
 from beam_sdg.runs import Run
@@ -29,7 +29,7 @@ from beam_sdg.version import __version__
 from transforms.codec import arrow_schema
 from transforms.engines.completions import Api
 from transforms.errors import RunError, UsageError
-from transforms.files import exists, move_file, remove, replace, writing
+from transforms.files import exists, move_file, put_away, replace, writing
 from transforms.records import Reject
 
 ASIDE = ".publishing"
@@ -174,29 +174,23 @@ def publication(
     rows at a time. All is made aside, so that a disk which is full leaves what was there, and then
     renamed into place (file after file in an object store). The old manifest and reports go first
     and the new manifest comes last: who finds the same manifest before and after reading has read
-    what it names.
+    what it names. Every step renames from the folder aside or into it, which who publishes instead
+    takes away first: a process that wakes too late can take none.
 
     Raises:
         RunError: a split whose name cannot be one, or a file that cannot be written.
         TakenOver: another process publishes the same.
     """
-    remove(f"{output}/{ASIDE}")
-    aside = f"{output}/{ASIDE}/{attempt.name}"
-    try:
+    with own_folder(attempt, f"{output}/{ASIDE}", whole=True) as aside:
         yield aside, _written(run, stages, aside, format)
         attempt.confirm()
-    except BaseException:
-        with contextlib.suppress(OSError):
-            remove(aside)
-        raise
-    for name in (MANIFEST, CARD, PAGE, TEXT):
-        remove(f"{output}/{name}")
-    for folder in ("data", "rejects"):
-        replace(f"{aside}/{folder}", f"{output}/{folder}")
-    for name in (CARD, PAGE, TEXT, MANIFEST):
-        if exists(f"{aside}/{name}"):
-            move_file(f"{aside}/{name}", f"{output}/{name}")
-    remove(f"{output}/{ASIDE}")
+        for name in (MANIFEST, CARD, PAGE, TEXT):
+            put_away(f"{output}/{name}", f"{aside}/{name}.old")
+        for folder in ("data", "rejects"):
+            replace(f"{aside}/{folder}", f"{output}/{folder}")
+        for name in (CARD, PAGE, TEXT, MANIFEST):
+            if exists(f"{aside}/{name}"):
+                move_file(f"{aside}/{name}", f"{output}/{name}")
 
 
 def _written(

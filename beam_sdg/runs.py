@@ -20,6 +20,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ import beam_sdg
 import prompts
 import sandbox
 import transforms
-from beam_sdg.claims import Attempt, Claims
+from beam_sdg.claims import Attempt, Claims, own_folder
 from beam_sdg.shards import (
     Kind,
     ReadShards,
@@ -63,7 +64,7 @@ from transforms.errors import (
     explained,
     without_step,
 )
-from transforms.files import is_full, is_remote, remove, unwritten, writing
+from transforms.files import is_full, is_remote, names_in, put_away, remove, unwritten, writing
 from transforms.grouping import spilling
 from transforms.outcome import Outcome, SourceOutcome
 from transforms.records import Reject
@@ -251,16 +252,32 @@ class Run:
         return all(map(FileSystems.exists, marks))
 
     def _mark(self, stage: Stage, shard: int) -> str:
-        return f"{self._prefix(stage.name, 'done')}-{shard:05d}"
+        return f"{self._folder(stage.name)}/{_mark_name(shard)}"
 
     def _take_back(self, stage: Stage) -> None:
         """Let a stage be made anew."""
         remove(f"{self._folder(stage.name)}/stage.json")
-        self._unmark(stage, range(self.num_shards))
-
-    def _unmark(self, stage: Stage, shards: Iterable[int]) -> None:
-        for shard in shards:
+        for shard in range(self.num_shards):
             remove(self._mark(stage, shard))
+
+    def _unmark(self, stage: Stage, shards: Iterable[int], scratch: str) -> None:
+        for shard in shards:
+            put_away(self._mark(stage, shard), f"{scratch}/{_mark_name(shard)}.old")
+
+    def tidy(self) -> None:
+        """Once all stages are published: delete what killed processes of this run were making.
+
+        Others of several may still be tidying up after themselves, which each does at its end.
+        """
+        tmp = f"{self.work_dir}/tmp"
+        if is_remote(tmp):  # which may be another run's too
+            return
+        fingerprints = self.fingerprints.values()
+        with contextlib.suppress(OSError):
+            for name in names_in(tmp):
+                if self.claims.takes_all or any(of in name for of in fingerprints):
+                    shutil.rmtree(f"{tmp}/{name}", ignore_errors=True)
+            Path(tmp).rmdir()
 
     def _run_slice(
         self,
@@ -273,7 +290,7 @@ class Run:
         asks = any(stage.ask for stage in stages)
         with (
             asking() if asks else contextlib.nullcontext(),
-            _emptied(f"{self.work_dir}/tmp/{attempt.name}") as scratch,
+            own_folder(attempt, f"{self.work_dir}/tmp") as scratch,
         ):
             try:
                 with (
@@ -293,22 +310,31 @@ class Run:
             why = next(itertools.chain.from_iterable(map(_why_not_sent, made)), "")
             if why and not self.claims.takes_all:
                 raise Stopped(f"stopped by {why}; the other processes of this run go on")
-            attempt.confirm()
+            is_whole = not why and not follows_partial
+            marks = [
+                self._marks_made(shards if is_whole else (), f"{scratch}/{stage.name}")
+                for stage in stages
+            ]
+            attempt.confirm()  # from here on all is renamed, from `scratch` or to there
             for stage in stages:
-                self._unmark(stage, shards)
-            for stage, files in zip(stages, made, strict=True):
+                self._unmark(stage, shards, f"{scratch}/{stage.name}")
+            for stage, files, marked in zip(stages, made, marks, strict=True):
                 self._keep(stage, files)
-                if not why and not follows_partial:
-                    for shard in shards:
-                        write_whole(self._mark(stage, shard), b"")
+                self._keep(stage, marked)
 
     def _keep(self, stage: Stage, files: Sequence[str]) -> None:
-        """Put what a slice has made in place."""
+        """Put what was made of a stage in place."""
         folder = self._folder(stage.name)
         with contextlib.suppress(OSError):  # it is there
             FileSystems.mkdirs(folder)
         with writing(folder):
             FileSystems.rename(files, [f"{folder}/{path.rpartition('/')[2]}" for path in files])
+
+    def _marks_made(self, shards: Iterable[int], folder: str) -> list[str]:
+        marks = [f"{folder}/{_mark_name(shard)}" for shard in shards]
+        for mark in marks:
+            write_whole(mark, b"")
+        return marks
 
     def _files_made(self, stage: Stage, shards: Sequence[int], folder: str) -> list[str]:
         """What a slice has made of a stage, shards without a record included."""
@@ -377,10 +403,13 @@ class Run:
         try:
             manifest = self._counted(stage, done)
         except SdgError:
+            attempt.confirm()
             self._take_back(stage)
             raise
-        attempt.confirm()
-        _write_json(manifest.model_dump(mode="json"), f"{self._folder(stage.name)}/stage.json")
+        with own_folder(attempt, f"{self.work_dir}/tmp") as scratch:
+            _write_json(manifest.model_dump(mode="json"), f"{scratch}/stage.json")
+            attempt.confirm()
+            self._keep(stage, [f"{scratch}/stage.json"])
 
     def _counted(self, stage: Stage, done: Mapping[str, StageManifest]) -> StageManifest:
         """The manifest of a stage.
@@ -449,17 +478,6 @@ class Run:
         raise damaged(path)
 
 
-@contextlib.contextmanager
-def _emptied(folder: str) -> Iterator[str]:
-    """A folder that is empty at first, whatever a killed run has left in it, and gone at last."""
-    try:
-        remove(folder)
-        yield folder
-    finally:
-        with contextlib.suppress(OSError):  # a thread of the runner's may still write there
-            remove(folder)
-
-
 def chains(stages: Sequence[Stage]) -> list[list[Stage]]:
     """The stages of a phase, with asks that only take the rows of the ask before them together."""
     found: list[list[Stage]] = []
@@ -501,6 +519,10 @@ def code_hash() -> str:
     folders = [Path(module.__path__[0]) for module in (beam_sdg, transforms, sandbox, prompts)]
     files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
     return digest(__version__, *(path.read_text() for path in files))
+
+
+def _mark_name(shard: int) -> str:
+    return f"done-{shard:05d}"
 
 
 def _why_not_sent(files: Iterable[str]) -> Iterator[str]:

@@ -149,6 +149,34 @@ def remove(path: str) -> None:
         Path(path).unlink(missing_ok=True)
 
 
+def names_in(folder: str) -> list[str]:
+    """The names of the files and folders in a folder; none where there is no folder.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    if is_remote(folder):
+        return sorted({file.name.partition("/")[0] for file in files_below(folder)})
+    try:
+        return sorted(path.name for path in Path(folder).iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def put_away(path: str, to: str) -> None:
+    """Let a file or a folder be elsewhere, where there is none, if it is there at all.
+
+    In an object store it is deleted. Else it stays where the folder of `to` is gone.
+
+    Raises:
+        OSError: it cannot be moved or deleted.
+    """
+    if is_remote(path):
+        remove(path)
+    elif os.path.lexists(path):
+        Path(path).rename(to)
+
+
 def move(folder: str, to: str) -> None:
     """Let a folder appear elsewhere, where there is none; of an object store, file after file.
 
@@ -167,16 +195,14 @@ def move(folder: str, to: str) -> None:
 def replace(folder: str, to: str) -> None:
     """Let a folder appear where there may be another, which is gone a moment before.
 
+    Where the folder that it is in has been taken away meanwhile, nothing changes (but in an object
+    store).
+
     Raises:
         OSError: it cannot be moved.
     """
-    if is_remote(to) or not Path(to).is_dir() or Path(to).is_symlink():
-        remove(to)
-        move(folder, to)
-        return
     old = f"{folder}.old"  # deleting many files takes longer than a moment
-    remove(old)
-    move(to, old)
+    put_away(to, old)
     move(folder, to)
     remove(old)
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from beam_sdg.claims import Attempt, Claims, SharedClaims, TakenOver
+from transforms.errors import Stopped
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["beam_sdg.claims"])
@@ -145,6 +146,27 @@ def test_a_process_that_slept_gives_up_what_was_taken_over(tmp_path, start):
     assert asleep.exitcode == 0
     assert logged(tmp_path, "made") == [("0", 2)]
     assert logged(tmp_path, "given_up") == [("0", 1)]
+
+
+def test_what_fails_in_a_unit_that_was_taken_over_is_no_failure(tmp_path):
+    """For want of what the other has deleted, say; a stop is one all the same."""
+    units, done = units_of(tmp_path, 2), [1]
+
+    def fail(error: Exception) -> Callable[[int, Attempt], None]:
+        def do(unit: int, attempt: Attempt) -> None:
+            Path(tmp_path, "claims", "0.claim-2").write_text("free")
+            done.append(0)
+            raise error
+
+        return do
+
+    SharedClaims(1, 2).work_through(units, done.__contains__, fail(OSError("gone")), pytest.fail)
+    assert done == [1, 0]
+    done.remove(0)
+    with pytest.raises(Stopped):
+        SharedClaims(2, 2).work_through(
+            units, done.__contains__, fail(Stopped("by SIGINT")), pytest.fail
+        )
 
 
 def test_an_observer_that_slept_does_not_think_others_dead(tmp_path):

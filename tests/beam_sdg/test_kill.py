@@ -1,13 +1,17 @@
 """The benchmark of kills in a reduced size: nothing sent twice but what was in flight."""
 
-from benchmarks.kill import disturbed, named
+from benchmarks.kill import ASKS, disturbed, named
 
 
 def test_kills_anywhere_change_no_byte_and_cost_what_was_in_flight(tmp_path):
-    """At a segment's roll, while the dataset is made aside, and when data are in place."""
-    points = named(["roll", "aside", "manifest"])
-    roll, aside, manifest = disturbed(tmp_path, points, records=40, in_flight=4)
+    """In each ask, at a segment's roll, while the dataset is made aside, and with data in place."""
+    every = {point.name: point for point in reversed(named([]))}  # the first of each name
+    points = [every[name] for name in (*ASKS[:2], "roll", *ASKS[2:], "aside", "manifest")]
+    *asking, aside, manifest = disturbed(tmp_path, points, records=40, in_flight=4)
+    assert all(kill.sent_again <= kill.in_flight <= 4 for kill in asking)
     assert aside.in_flight == aside.sent_again == 0
-    assert roll.sent_again <= roll.in_flight <= 4
     assert manifest.in_flight == manifest.sent_again == 0
-    assert manifest.stored > roll.stored >= 80
+    stored = [kill.stored for kill in (*asking, aside)]
+    assert stored == sorted(stored)
+    first, second, roll, third, fourth = stored[:-1]
+    assert 0 < first < 40 < second < 80 <= roll <= third < 120 < fourth < 160 <= stored[-1]

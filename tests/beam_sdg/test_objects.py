@@ -179,3 +179,13 @@ def test_a_folder_of_other_objects_is_left_alone(refusal, bucket):
     assert "holds other files" in refusal("infinibyte", f"--output={OUTPUT}")
     assert f"{OUTPUT} holds no run" in refusal("report", OUTPUT)
     assert f"{OUTPUT} holds no answers" in refusal("store", OUTPUT)
+
+
+def test_several_processes_do_not_publish_in_an_object_store(run, bucket, tmp_path):
+    """Wherever they work: none could take the other's files away before it moves its own."""
+    failed = run(
+        "infinibyte", *FLAGS, "--shard=1/2", f"--work_dir={tmp_path / 'work'}",
+        f"--output={OUTPUT}", code=2,
+    )  # fmt: skip
+    assert f"--shard takes turns by files that {OUTPUT} cannot create as one" in failed.stderr
+    assert not objects(bucket)

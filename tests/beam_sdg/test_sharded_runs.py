@@ -175,6 +175,26 @@ def test_what_a_killed_process_had_is_done_by_another(tmp_path, start, stub, und
     assert not (output / ".work" / "tmp").exists()
 
 
+def test_a_process_that_slept_in_a_slice_finds_the_dataset_there(
+    tmp_path, start, stub, undisturbed
+):
+    """The other has made all meanwhile; what it was making is gone, which is no failure."""
+    output, logs = tmp_path / "out", [tmp_path / "log-1", tmp_path / "log-2"]
+    asleep = start(
+        output, "--shard=1/2", f"--endpoint={stub({'latency_s': 0.5}, '--log', str(logs[0]))}"
+    )
+    until(lambda: len(keys(logs[0], "answered")) >= 10)
+    asleep.send_signal(signal.SIGSTOP)
+    assert "is complete" not in ended(
+        start(output, "--shard=2/2", f"--endpoint={stub({}, '--log', str(logs[1]))}")
+    )
+    asleep.send_signal(signal.SIGCONT)
+    assert "is complete; there is nothing to do" in ended(asleep)
+    assert files_of(output) == undisturbed[0]
+    assert not (output / ".work" / "tmp").exists()
+    assert not (output / ".publishing").exists()
+
+
 def test_a_shard_does_not_join_a_run_that_is_whole(tmp_path, capsys):
     """Two runs that do not know of each other would pay twice."""
     work = tmp_path / "work"
