@@ -2,6 +2,7 @@
 
 out/data/train-00000-of-00001.parquet            or .jsonl; of rows with a split, SPLIT-…
 out/rejects/rejects-00000-of-00001.parquet
+out/reports/…                                    of recipes whose stages write some
 out/README.md, report.html, report.txt
 out/manifest.json                                written last
 """
@@ -35,6 +36,7 @@ from transforms.records import Reject
 ASIDE = ".publishing"
 _NAME = re.compile("(?!all$)[A-Za-z0-9_]+")  # to `datasets`, all is every split
 TRAIN = "train"  # the split of rows that name none
+DATA, REJECTS, REPORTS = "data", "rejects", "reports"
 CARD, PAGE, TEXT, MANIFEST = "README.md", "report.html", "report.txt", "manifest.json"
 
 
@@ -186,8 +188,11 @@ def publication(
         attempt.confirm()
         for name in (MANIFEST, CARD, PAGE, TEXT):
             put_away(f"{output}/{name}", f"{aside}/{name}.old")
-        for folder in ("data", "rejects"):
-            replace(f"{aside}/{folder}", f"{output}/{folder}")
+        for folder in (DATA, REJECTS, REPORTS):
+            if exists(f"{aside}/{folder}"):
+                replace(f"{aside}/{folder}", f"{output}/{folder}")
+            else:
+                put_away(f"{output}/{folder}", f"{aside}/{folder}.old")
         for name in (CARD, PAGE, TEXT, MANIFEST):
             if exists(f"{aside}/{name}"):
                 move_file(f"{aside}/{name}", f"{output}/{name}")
@@ -196,8 +201,8 @@ def publication(
 def _written(
     run: Run, stages: Sequence[StageManifest], aside: str, format: FileFormat
 ) -> list[DataFile]:
-    """The files of data and rejects, in a folder aside."""
-    for folder in ("data", "rejects"):
+    """The files of data and rejects, in a folder aside, and beside them what stages report."""
+    for folder in (DATA, REJECTS):
         with writing(f"{aside}/{folder}"):
             FileSystems.mkdirs(f"{aside}/{folder}")
     rows = run.shards_of(stages[-1].stage, "rows")
@@ -213,6 +218,9 @@ def _written(
         to = shard_path("rejects/rejects", shard, num_shards, format)
         paths = [of_stage[shard] for of_stage in rejects]
         files.append(_write(aside, to, paths, arrow_schema(Reject), format))
+    for stage in run.stages:
+        if stage.reports is not None:
+            stage.reports(run.shards_of(stage.name, "rows"), f"{aside}/{REPORTS}")
     return files
 
 

@@ -118,6 +118,7 @@ class OneOfSeveral(Makes):
 
 Verify = Callable[[Sequence[StageManifest], StageManifest], None]
 Tell = Callable[[Sequence[str]], dict[str, dict[str, int]]]
+Reports = Callable[[Sequence[str], str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Stage:
     decides its rows beside its inputs and the code. `takes` and `makes` say how its rows are
     counted, so that none is lost. `verify` may raise on the manifests of its inputs and its own,
     before anything after it is run; `tell` makes of the files of its rows what else the report
-    tells.
+    tells, and `reports` writes, of the same, files into a folder beside the data.
 
     A stage called `NAME.step` is a step of the stage NAME, and is run where that is asked for.
     """
@@ -143,6 +144,7 @@ class Stage:
     makes: Makes = Makes()
     verify: Verify | None = None
     tell: Tell | None = None
+    reports: Reports | None = None
 
     @property
     def ask(self) -> Ask | None:

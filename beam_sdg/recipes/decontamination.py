@@ -7,19 +7,22 @@ The stage and its method are those of NVIDIA's OpenMathReasoning; its parts `ret
 `check_contamination` are the steps up to `.pairs` and the question.
 """
 
+import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import IO, Any, get_args
+from urllib.parse import quote
 
 import pydantic
 
 from beam_sdg.recipes.recipe import Context
-from beam_sdg.shards import read_shard
+from beam_sdg.shards import read_shard, whole_file
 from beam_sdg.sources.benchmarks import ALL_PUBLISHED, PUBLISHED, BenchmarkSources
 from beam_sdg.sources.files import local_hash
 from beam_sdg.stages import Every, Needed, Several, Stage
 from beam_sdg.template_flags import pinned
+from transforms.codec import canonical_json
 from transforms.decontamination import checking
 from transforms.decontamination.embedding import PUBLISHED_MODEL, EmbeddingModel
 from transforms.decontamination.labels import (
@@ -34,6 +37,7 @@ from transforms.decontamination.labels import (
 )
 from transforms.decontamination.records import (
     ContaminationLabel,
+    Finding,
     PairVote,
     Similar,
     SimilarPair,
@@ -143,6 +147,7 @@ def decontaminate(
         inputs=labelled,
         takes=Every(f"{NAME}.similar"),
         tell=functools.partial(found_in, benchmarks),
+        reports=write_pairs,
     )
     put = put or (unchanged if config.remove_contaminated else into_extra)
     yield Stage(
@@ -174,6 +179,37 @@ def found_in(benchmarks: BenchmarkSources, paths: Sequence[str]) -> dict[str, di
     for name, _ in found:
         told[name]["found"] += 1
     return told
+
+
+def write_pairs(paths: Sequence[str], folder: str) -> None:
+    """Write each benchmark's rows beside what is like them: contamination/BENCHMARK.jsonl.
+
+    All pairs, those that were found to differ too, in the order of the records.
+    """
+    with contextlib.ExitStack() as stack:
+        files: dict[str, IO[bytes]] = {}
+        for label in (one for path in paths for one in read_shard(path, ContaminationLabel)):
+            for finding in label.findings:
+                name = finding.match.benchmark
+                if name not in files:
+                    path = f"{folder}/contamination/{quote(name, safe='')}.jsonl"
+                    files[name] = stack.enter_context(whole_file(path))
+                files[name].write(canonical_json(_pair(label, finding)).encode() + b"\n")
+
+
+def _pair(label: ContaminationLabel, finding: Finding) -> dict[str, Any]:
+    match = finding.match
+    return {
+        "row": match.row,
+        "text": match.text,
+        "id": label.id,
+        "problem": label.text,
+        "method": match.method,
+        "score": match.score,
+        "is_certain": match.is_certain,
+        "votes": finding.votes,
+        "verdict": label.verdict,
+    }
 
 
 def _checked(context: Context, both_ways: bool) -> Iterator[Stage]:

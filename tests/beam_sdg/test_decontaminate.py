@@ -142,6 +142,15 @@ def test_gsm8k_comes_out_as_planned(data, tmp_path):
                  if by == "exact" and text in some]  # fmt: skip
         assert told[name]["exact"] == len(exact)
     assert "decontaminate.labels" in (output / "report.txt").read_text()
+    pairs = {name: pairs_in(output, name) for name in benchmarks}
+    for of, row in rows.items():
+        for one in row["found_in"]:
+            told_pair = pairs[one["benchmark"]][of, one["row"]]
+            assert (told_pair["problem"], told_pair["text"]) == (row["problem"], one["text"])
+            assert told_pair["verdict"] == row["verdict"]
+    differ = [one for some in pairs.values() for one in some.values() if one["verdict"] == "clean"]
+    assert differ
+    assert all(set(one["votes"]) == {"no"} for one in differ)
 
     labels = Labels(str(next(output.glob("data/*.parquet"))))  # what prepare-sft filters by
     assert all(labels.of(row["problem"]) == row["contaminated"] for row in rows.values())
@@ -153,6 +162,13 @@ def test_gsm8k_comes_out_as_planned(data, tmp_path):
     lost = {("decontaminate.clean", of, 0, plan["verdict"]) for of, plan in plans.items()
             if plan["verdict"] != "clean"}  # fmt: skip
     assert planned.rejected(output) == rejects | lost
+
+
+def pairs_in(output: Path, benchmark: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """The reported pairs of a benchmark, by the ids of problems and its rows."""
+    path = output / "reports" / "contamination" / f"{benchmark}.jsonl"
+    lines = map(json.loads, path.read_text().splitlines())
+    return {(line["id"], line["row"]): line for line in lines}
 
 
 def told_of(output: Path) -> dict[str, dict[str, int]]:
