@@ -70,7 +70,6 @@ class Launch:
         settings, recipe = invocation.run, invocation.recipe
         output = settings.output.rstrip("/")
         work_dir = (settings.work_dir or f"{output}/{WORK}").rstrip("/")
-        require_shared(work_dir, invocation.beam)
         require_reachable(output, work_dir)
         require_ours(output)
         if settings.push_to_hub and is_remote(output):
@@ -105,6 +104,7 @@ class Launch:
         if (without := _without_walls(invocation, run)) is not None:
             return cls.prepared(without)
         _require_divisible(run, output, settings.restart)
+        require_shared(work_dir, invocation.beam)
         if not any(isinstance(stage.engine, Vllm | Endpoint) for stage in run.stages):
             invocation.models.require_a_model()
         known = [stage.name for stage in run.stages]
