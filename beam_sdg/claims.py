@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from transforms.errors import Stopped
-from transforms.files import is_remote, names_in, remove
+from transforms.files import is_remote, names_in, remove, writing
 
 T = TypeVar("T")
 
@@ -76,6 +76,9 @@ def own_folder(attempt: Attempt, inside: str, whole: bool = False) -> Iterator[s
         for name in names:
             if name not in kept:
                 _take_away(f"{inside}/{name}", f"{own}/.{name}")
+        if not is_remote(own):
+            with writing(own):
+                Path(own).mkdir(parents=True, exist_ok=True)
         yield own
     finally:
         with contextlib.suppress(OSError):  # a thread of the runner's may still write there

@@ -14,11 +14,14 @@ from apache_beam.options.pipeline_options import (
 )
 
 from beam_sdg.publish import ASIDE, MANIFEST
+from beam_sdg.runs import IN_PROCESS
 from transforms.errors import UsageError
 from transforms.files import exists, is_full, is_remote, unwritten, write_object, writing
 
 WORK = ".work"  # in the output: the work folder, unless --work_dir names another
 _TRIES = 20
+DATAFLOW = "DataflowRunner"
+_WORKERS_HERE = ("FlinkRunner", "PrismRunner")  # unless an environment is named
 
 
 def require_reachable(*folders: str) -> None:
@@ -48,17 +51,19 @@ def require_shared(work_dir: str, options: PipelineOptions) -> None:
     """
     runner = options.view_as(StandardOptions).runner
     environment = options.view_as(PortableOptions).environment_type
-    if environment is None and runner == "PortableRunner":
-        environment = "DOCKER"  # Beam's default
-    if is_remote(work_dir):
+    if is_remote(work_dir) or runner == IN_PROCESS:
         return
-    if runner == "DataflowRunner" or environment == "DOCKER":
-        who = "Dataflow's machines" if runner == "DataflowRunner" else "containers"
+    if runner != DATAFLOW and (
+        environment == "LOOPBACK" or (environment is None and runner in _WORKERS_HERE)
+    ):
+        return
+    if runner == DATAFLOW or environment not in ("EXTERNAL", "PROCESS"):
+        who = "Dataflow's machines" if runner == DATAFLOW else "containers"
         raise UsageError(
             f"{who} do not have the folder {work_dir} of this machine, where answers are kept; "
             "name a bucket: --work_dir gs://BUCKET/work, or such an --output"
         )
-    if environment in ("EXTERNAL", "PROCESS") and not Path(work_dir).is_absolute():
+    if not Path(work_dir).is_absolute():
         raise UsageError(
             f"workers need the whole path of {work_dir}, where answers are kept; if all of them "
             f"mount it, pass --work_dir {Path(work_dir).absolute()}"

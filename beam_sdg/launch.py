@@ -104,7 +104,6 @@ class Launch:
         if (without := _without_walls(invocation, run)) is not None:
             return cls.prepared(without)
         _require_divisible(run, output, settings.restart)
-        require_shared(work_dir, invocation.beam)
         if not any(isinstance(stage.engine, Vllm | Endpoint) for stage in run.stages):
             invocation.models.require_a_model()
         known = [stage.name for stage in run.stages]
@@ -188,6 +187,7 @@ class Launch:
     def refusal(self) -> str:
         """Why the output would refuse this run; "" where it would not."""
         try:
+            require_shared(self.run.work_dir, self.run.options)
             self.grown().require_replaceable()
         except UsageError as error:
             return str(error)
@@ -207,8 +207,9 @@ class Launch:
         together.
 
         Raises:
-            UsageError: another run holds one, or it cannot be written.
+            UsageError: another run holds one, it cannot be written, or workers do not have it.
         """
+        require_shared(self.run.work_dir, self.run.options)
         claims, together = self.run.claims, ""
         if isinstance(claims, SharedClaims):
             together = " ".join((self.fingerprint, str(claims.of), *self.only))

@@ -217,6 +217,9 @@ def in_process() -> PipelineOptions:
 def _beam_options(flags: Sequence[str]) -> PipelineOptions:
     options = ParsedOnce([*flags])
     standard = options.view_as(StandardOptions)
+    named = (standard.runner or "").lower()
+    names = {name.lower(): name for name in StandardOptions.KNOWN_RUNNER_NAMES}
+    standard.runner = names.get(named) or names.get(f"{named}runner") or standard.runner  # as Beam
     if standard.runner in (None, "DirectRunner"):  # what that picks depends on the graph
         standard.runner = IN_PROCESS
     setup = options.view_as(SetupOptions)

@@ -400,13 +400,14 @@ class Run:
                 f"another process of this run could not publish {stage.name}; mend what it says "
                 "and run the same command again"
             )
-        try:
-            manifest = self._counted(stage, done)
-        except SdgError:
-            attempt.confirm()
-            self._take_back(stage)
-            raise
         with own_folder(attempt, f"{self.work_dir}/tmp") as scratch:
+            try:
+                manifest = self._counted(stage, done)
+            except SdgError:
+                attempt.confirm()
+                put_away(f"{self._folder(stage.name)}/stage.json", f"{scratch}/stage.json.old")
+                self._unmark(stage, range(self.num_shards), scratch)
+                raise
             _write_json(manifest.model_dump(mode="json"), f"{scratch}/stage.json")
             attempt.confirm()
             self._keep(stage, [f"{scratch}/stage.json"])

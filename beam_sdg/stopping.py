@@ -144,19 +144,21 @@ class _Telling:
     def __init__(self, stops: Stops) -> None:
         self._stops = stops
         self._thread = threading.Thread(target=self._tell, name="stop", daemon=True)
-        self._trouble = "it takes too long"
+        self._trouble, self._is_lost = "it takes too long", False
 
     def begin(self) -> None:
         """Begin, unless it has begun; not here, for a handler of signals interrupts what is."""
-        with contextlib.suppress(RuntimeError):  # it has
-            self._thread.start()
+        if self._thread.ident is None:
+            try:
+                self._thread.start()
+            except RuntimeError as error:  # no thread is to be had
+                self._trouble, self._is_lost = str(error), True
 
     def end(self) -> None:
         """Wait a little, and where the workers do not know by then, say so."""
-        if self._thread.ident is None:
-            return
-        self._thread.join(_TOLD_WITHIN_S)
-        if self._thread.is_alive():
+        if self._thread.ident is not None:
+            self._thread.join(_TOLD_WITHIN_S)
+        if self._is_lost or self._thread.is_alive():
             sys.stderr.write(
                 f"beam-sdg: workers were not told to stop: {self._stops.file} cannot be written "
                 f"({self._trouble}); end those that still run\n"

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -23,6 +23,7 @@ from beam_sdg.publish import RunManifest, publication, read_manifest, write_mani
 from beam_sdg.runs import Run
 from beam_sdg.shards import write_whole
 from beam_sdg.stages import Stage, StageManifest
+from transforms.errors import RunError
 from transforms.outcome import SourceOutcome
 from transforms.records import Problem, Reject
 from transforms.seeding import digest
@@ -81,6 +82,19 @@ def kept(folder: str, rows: int, number: int, halt: Callable[[Attempt], Attempt]
     run = run_of(folder, rows, SharedClaims(number, 2, DEAD_AFTER_S))
     for name in ("_run_slice", "_publish"):
         object.__setattr__(run, name, halted(getattr(run, name), halt))
+    run.execute()
+
+
+def miscounted(folder: str, rows: int, number: int, halt: Callable[[Attempt], Attempt]) -> None:
+    """The same, but what is made cannot be counted, and so is taken back."""
+
+    def unreadable(*_: object) -> NoReturn:
+        raise RunError("it cannot be read")
+
+    run = run_of(folder, rows, SharedClaims(number, 2, DEAD_AFTER_S))
+    for name in ("_run_slice", "_publish"):
+        object.__setattr__(run, name, halted(getattr(run, name), halt))
+    object.__setattr__(run, "_counted", unreadable)
     run.execute()
 
 

@@ -23,7 +23,9 @@ class AskFigures:
     `failures` are requests given up, by reason; `finish_reasons`, tokens and latency are those of
     answers; `retries` counts attempts after a request's first; `corrections` the turns after the
     first that made accepted rows; a cost is None where no price is known. `cached` and `reasoning`
-    are tokens of prompts and of answers, where servers tell them.
+    are tokens of prompts and of answers, where servers tell them. `charged_in` and `charged_out`
+    are tokens that no server told of, by an estimate: of answers without usage, and of attempts
+    without an answer in time.
     """
 
     stage: str
@@ -38,6 +40,8 @@ class AskFigures:
     latency_s: Spread | None
     cached: int
     reasoning: int
+    charged_in: int
+    charged_out: int
     price_in: float | None
     price_out: float | None
 
@@ -62,7 +66,8 @@ class AskFigures:
         if self.price_in is None and self.price_out is None:
             return None
         into, out = self.price_in or 0.0, self.price_out or 0.0
-        return (self.total_in * into + self.total_out * out) / _MILLION
+        tokens_in, tokens_out = self.total_in + self.charged_in, self.total_out + self.charged_out
+        return (tokens_in * into + tokens_out * out) / _MILLION
 
 
 class _Ledger:
@@ -72,11 +77,15 @@ class _Ledger:
         self.failures: Counter[str] = Counter()
         self.finish_reasons: Counter[str] = Counter()
         self.retries = self.cached = self.reasoning = 0
+        self.charged_in = self.charged_out = 0
         self.tokens_in, self.tokens_out = array("q"), array("q")
         self.latency_s = array("d")
 
     def add(self, line: Mapping[str, Any]) -> None:
         self.retries += line.get("attempts", 1) - 1
+        charged_in, charged_out = line.get("charged", (0, 0))
+        self.charged_in += charged_in
+        self.charged_out += charged_out
         if "failure" in line:
             self.failures[line["failure"].get("reason", "")] += 1
             return
@@ -144,6 +153,8 @@ def _figures(
         latency_s=spread_of(ledger.latency_s),
         cached=ledger.cached,
         reasoning=ledger.reasoning,
+        charged_in=ledger.charged_in,
+        charged_out=ledger.charged_out,
         price_in=priced.price_in if priced else None,
         price_out=priced.price_out if priced else None,
     )

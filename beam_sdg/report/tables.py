@@ -219,6 +219,8 @@ def _tokens(figures: Figures) -> Iterator[Row]:
             if spread is not None and of_them:
                 found = (f"– {part}", measured(of_them), share(of_them / spread.total), "", "")
                 yield Row("", found)
+        if charged := asked.charged_in + asked.charged_out:
+            yield Row(label, ("tokens not told, estimated", measured(charged), "", "", ""))
 
 
 def _engines(figures: Figures) -> Iterator[Row]:

@@ -187,6 +187,12 @@ def test_a_dry_run_is_of_this_process(beam_sdg_command, tmp_path):
     assert "Nothing was asked or written." in tried.stdout
     assert not output.exists()
     assert_explained(beam_sdg_command("infinibyte", *flags), USAGE, "no Flink answers there")
+    tried = beam_sdg_command(
+        "infinibyte", "--runner=DataflowRunner", "--dry_run", f"--output={output}"
+    )
+    assert tried.returncode == 0, tried.stderr
+    warning = tried.stdout[tried.stdout.index("warning: without --dry_run: ") :]
+    assert "Dataflow's machines do not have the folder" in " ".join(warning.split())
 
 
 @pytest.mark.parametrize(
@@ -199,6 +205,13 @@ def test_a_dry_run_is_of_this_process(beam_sdg_command, tmp_path):
             "containers do not have the folder /out/.work",
         ),
         (("--runner=PortableRunner", "--output=/out"), "containers do not have the folder"),
+        (("--runner=portable", "--output=/out"), "containers do not have the folder"),
+        (("--runner=dataflow", "--output=/out"), "Dataflow's machines do not have the folder"),
+        (("--runner=SparkRunner", "--output=/out"), "containers do not have the folder"),
+        (
+            ("--runner=FlinkRunner", "--environment_type=beam:env:docker:v1", "--output=/out"),
+            "containers do not have the folder",
+        ),
         (
             ("--runner=FlinkRunner", "--environment_type=EXTERNAL", "--output=out"),
             "workers need the whole path of out/.work",

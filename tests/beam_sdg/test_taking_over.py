@@ -3,6 +3,7 @@
 Each test goes through all steps, until one is not come to any more.
 """
 
+import contextlib
 import multiprocessing
 import os
 import shutil
@@ -13,7 +14,17 @@ from typing import Any
 
 import pytest
 
-from tests.halting import FAIL, halting, kept, names, prepared, published, rows_there, undisturbed
+from tests.halting import (
+    FAIL,
+    halting,
+    kept,
+    miscounted,
+    names,
+    prepared,
+    published,
+    rows_there,
+    undisturbed,
+)
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["tests.halting"])
@@ -39,9 +50,10 @@ def start() -> Iterator[Any]:
 def is_suspended(process: Any) -> bool:
     """Wait until a process suspends itself, or has ended."""
     while process.is_alive():
-        state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        if state == "T":
-            return True
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            stat = Path(f"/proc/{process.pid}/stat").read_text()
+            if stat.rpartition(")")[2].split()[0] == "T":
+                return True
         process.join(0.01)
     return False
 
@@ -111,3 +123,21 @@ def test_a_process_that_slept_while_it_kept_its_rows_changes_nothing(tmp_path, s
         if not was_suspended:
             break
     assert step >= 7
+
+
+def test_a_process_that_slept_while_it_took_back_what_it_could_not_count_changes_nothing(
+    tmp_path, start
+):
+    """A disk that could not be read for a moment: what another has published since then stays."""
+    for step in range(100):
+        folder = tmp_path / str(step)
+        asleep = start(miscounted, str(folder), 5, 1, signal.SIGSTOP, step)
+        if not is_suspended(asleep):
+            break
+        undisturbed(kept, folder, 5, 2)
+        stages = folder / "out" / ".work" / "stages"
+        there = {path: path.stat().st_ino for path in stages.rglob("*") if path.is_file()}
+        os.kill(asleep.pid, signal.SIGCONT)
+        asleep.join(60)
+        assert there == {path: path.stat().st_ino for path in stages.rglob("*") if path.is_file()}
+    assert step >= 9

@@ -76,7 +76,7 @@ def _blocking(
     work: Coroutine[Any, Any, list[T]],
     began: Callable[[Future[list[T]]], object] = lambda future: None,
 ) -> list[T]:
-    """Work on the process's loop, waited for here: nothing of it goes on after the return."""
+    """Work on the process's loop, waited for here: no job of it goes on after the return."""
     begun: list[asyncio.Task[Any]] = []
 
     async def working() -> list[T]:

@@ -283,10 +283,13 @@ class Conversations:
         if attempted is None:
             return Failure("not_sent", self._stops.why)
         charged = {"charged": attempted.charged} if any(attempted.charged) else {}
+        outcome = attempted.result
+        is_withheld = isinstance(outcome, Failure) and outcome.reason == NOT_SENT
+        late = Failure("timed_out", "and not sent again, for the run was stopped")
         self.answers.append(
             shard,
             turn.key,
-            attempted,
+            dataclasses.replace(attempted, result=late) if is_withheld else attempted,
             model=self._model,
             latency_s=round(attempted.latency_s, 4),
             record=talk.record.id,
@@ -296,8 +299,7 @@ class Conversations:
             **charged,
         )
         self._progress.add(attempted)
-        outcome = attempted.result
-        if isinstance(outcome, Failure) and outcome.reason == NOT_SENT:
+        if is_withheld:
             return outcome
         self._tally.add(outcome)
         if isinstance(outcome, Failure):
@@ -305,10 +307,11 @@ class Conversations:
         return outcome
 
     async def _send(self, talk: "_Talk", turn: Turn) -> Attempted:
+        with self._progress.asking():
+            attempted = await self._client.complete(turn)
         talk.asked = self._has_asked = True
         self._tally.asked += 1
-        with self._progress.asking():
-            return await self._client.complete(turn)
+        return attempted
 
     async def _value(self, talk: "_Talk", reply: Reply) -> Any:
         """The value, or the fault of an answer that cannot be used.

@@ -116,7 +116,7 @@ class _Files(_Flushed):
             while rest:
                 rest = rest[os.write(self._descriptors[place], rest) :]
         except OSError:
-            os.close(self._descriptors.pop(place))
+            self._flush_file(self._descriptors.pop(place))
             raise
 
     def close(self) -> None:
@@ -128,10 +128,14 @@ class _Files(_Flushed):
             self._descriptors.clear()
 
     def _flush(self) -> None:
+        copies: list[int] = []
         with self._lock:
-            open_still = self._unflushed & self._descriptors.keys()
-            copies = [os.dup(self._descriptors[place]) for place in open_still]
-            self._unflushed.clear()
+            try:
+                for place in self._unflushed & self._descriptors.keys():
+                    copies.append(os.dup(self._descriptors[place]))
+                self._unflushed.clear()
+            except OSError as error:  # too many are open
+                self._fault = error
         if copies:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 list(pool.map(self._flush_file, copies))
@@ -186,6 +190,22 @@ class _Objects(_Flushed):
             with self._lock:
                 self._fault = error
                 self._lines[place] = lines + self._lines.get(place, [])
+
+
+def write_segment(folder: str, place: str, line: bytes) -> None:
+    """Write a segment of one line, which may be lost with the machine.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if is_remote(folder):
+        write_object(f"{folder}/{place}/{secrets.token_hex(16)}.jsonl", line)
+        return
+    descriptor = _create(Path(folder) / place)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
 
 
 def is_segment(file: File) -> bool:

@@ -6,8 +6,8 @@ by it: the same command sends those requests later.
 
 What a run may spend is reserved before a request goes out, by an estimate, and corrected by the
 usage in its reply, so that requests in flight do not exceed it together. Where a server tells no
-usage, what was reserved counts as spent; and so it does for each attempt that was not answered in
-time, though for all attempts of a request it is reserved once.
+usage, what was said counts by an estimate; for each attempt that was not answered in time, what was
+reserved, though for all attempts of a request it is reserved once.
 """
 
 import asyncio
@@ -21,7 +21,14 @@ from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.engines.engine import NOT_SENT, Attempted, Reply, Turn, asked_tokens
+from transforms.engines.engine import (
+    NOT_SENT,
+    Attempted,
+    Reply,
+    Turn,
+    asked_tokens,
+    estimated_tokens,
+)
 from transforms.files import exists, read_file, remove
 
 Send = Callable[[Turn], Coroutine[Any, Any, Attempted]]
@@ -221,14 +228,16 @@ class Stops:
             return None
         finally:
             _of_turn.reset(token)
-        reply, untold = attempted.result, attempted.timed_out
+        asked, most = estimate or self._estimate(ask, turn)
+        late, reply = attempted.timed_out, attempted.result
+        charged = late * asked, late * most
         if isinstance(reply, Reply):
-            self._longest[ask] = max(self._longest.get(ask, 0), reply.completion_tokens)
-            untold += not (reply.prompt_tokens or reply.completion_tokens)
-        if not untold:
-            return attempted
-        asked, answered = estimate or self._estimate(ask, turn)
-        return dataclasses.replace(attempted, charged=(untold * asked, untold * answered))
+            tokens = reply.completion_tokens
+            if not (reply.prompt_tokens or tokens):
+                tokens = estimated_tokens(f"{reply.text}{reply.reasoning}")
+                charged = charged[0] + asked, charged[1] + tokens
+            self._longest[ask] = max(self._longest.get(ask, 0), tokens)
+        return dataclasses.replace(attempted, charged=charged) if any(charged) else attempted
 
     def _estimate(self, ask: str, turn: Turn) -> tuple[int, int]:
         """The tokens of a turn's prompt, and of its answer at most."""

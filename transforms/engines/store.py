@@ -44,6 +44,7 @@ from transforms.engines.segments import (
     reading,
     segments_for,
     segments_in,
+    write_segment,
 )
 from transforms.engines.usage import EngineUsage
 from transforms.errors import RunError
@@ -410,8 +411,7 @@ class Window:
         """Write down how an engine was used; no run ends because that fails."""
         line = _encoded(dataclasses.asdict(usage)).encode() + b"\n"
         try:
-            with contextlib.closing(segments_for(self._folder)) as segments:
-                segments.append(ENGINES, line)
+            write_segment(self._folder, ENGINES, line)
         except OSError as error:
             _log.warning("cannot note in %s how the engine was used: %s", self._folder, error)
 
@@ -419,7 +419,7 @@ class Window:
         """Close the segments this window wrote.
 
         Raises:
-            RunError: what was appended to an object store cannot be written.
+            RunError: what was appended cannot be written, or not flushed.
         """
         if self._fetched is not None:
             self._fetched.close()

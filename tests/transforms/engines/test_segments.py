@@ -232,6 +232,33 @@ def test_a_disk_that_only_a_flush_finds_full_ends_the_window(tmp_path, soon, mon
     assert "No space left on device" in said[0]
 
 
+def test_what_came_before_a_line_that_a_full_disk_has_torn_is_flushed(
+    tmp_path, flushed, monkeypatch
+):
+    """Though its segment is left, and the next line goes into another."""
+    write, room = os.write, [10]
+
+    def full(descriptor: int, line: bytes) -> int:
+        if room:
+            left = room.pop()
+            if left:
+                room.append(0)
+                return write(descriptor, line[:left])
+            raise OSError(28, "No space left on device")
+        return write(descriptor, line)
+
+    with AnswerStore(str(tmp_path), "evals").window([]) as window:
+        monkeypatch.setattr(os, "write", write)
+        window.append(5, KEYS[0], reply("first"))
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(RunError, match="No space left on device"):
+            window.append(5, KEYS[1], reply("torn"))
+        [torn] = tmp_path.glob("evals/05/*")
+        assert flushed == [torn.stat().st_size]
+        window.append(5, KEYS[1], reply("second"))
+    assert len(flushed) == 2
+
+
 @pytest.mark.parametrize("root", ["{tmp_path}/store", ROOT])
 def test_nothing_is_appended_after_the_end(root, store, tmp_path):
     """Where it would be lost, or go into another one's file."""

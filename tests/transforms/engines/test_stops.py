@@ -83,10 +83,22 @@ def test_a_request_that_timed_out_may_have_been_paid_for(tmp_path, reason):
     assert len([one for one in sent(stops, 9, fail) if one]) == (5 if reason == "timed_out" else 9)
 
 
-def test_a_server_that_tells_no_usage_is_held_to_what_was_reserved(tmp_path):
-    """Else the limit would never be reached."""
-    stops = Stops(str(tmp_path / "store"), Limits(tokens=1000))
-    assert len([one for one in sent(stops, 9, answering(0, 0)) if one]) == 5
+@pytest.mark.parametrize("max_tokens", [100, None])
+def test_a_server_that_tells_no_usage_is_held_to_what_was_said(tmp_path, max_tokens):
+    """Else the limit would never be reached, or be another one for the run that goes on."""
+
+    async def silent(turn: Turn) -> Attempted:
+        return Attempted(Reply("x" * 240, "y" * 60, "stop", 0, 0), 1)
+
+    async def one_by_one(stops: Stops) -> list[Attempted | None]:
+        sampling = Sampling(max_tokens=max_tokens)
+        one = dataclasses.replace(turn(), sampling=sampling)
+        return [await stops.sent("ask", one, silent) for _ in range(40)]
+
+    stops = Stops(str(tmp_path / "store"), Limits(tokens=5000))
+    answered = [one for one in asyncio.run(one_by_one(stops)) if one]
+    assert {one.charged for one in answered} == {(100, 100)}
+    assert len(answered) == 25
 
 
 @pytest.mark.parametrize(("timed_out", "most"), [(0, 5), (1, 3)])
@@ -111,7 +123,7 @@ def test_a_timeout_that_a_retry_has_mended_is_spent_too(tmp_path, timed_out, mos
         (Attempted(Failure("timed_out", "late"), 2, timed_out=2), (200, 200)),
         (Attempted(Failure("not_sent", "SIGINT"), 2, timed_out=1), (100, 100)),
         (Attempted(Reply("", "", "stop", 7, 3), 2, timed_out=1), (100, 100)),
-        (Attempted(Reply("", "", "stop", 0, 0), 2, timed_out=1), (200, 200)),
+        (Attempted(Reply("x" * 30, "", "stop", 0, 0), 2, timed_out=1), (200, 110)),
         (Attempted(Reply("", "", "stop", 7, 3), 2), (0, 0)),
         (Attempted(Failure("server_error", "no"), 8), (0, 0)),
     ],
@@ -136,6 +148,7 @@ def test_a_stop_ends_what_waits_and_nothing_else(tmp_path, limits):
             async with waiting():
                 await asyncio.sleep(60)
         else:
+            threading.Timer(0.2, stops.stop, ["SIGINT"]).start()
             await asyncio.sleep(1.5)
         return Attempted(Reply("", "", "stop", 1, 1), 1)
 
@@ -144,7 +157,6 @@ def test_a_stop_ends_what_waits_and_nothing_else(tmp_path, limits):
         return await asyncio.gather(*(stops.sent("ask", one, send) for one in turns))
 
     stops = Stops(str(tmp_path / "store"), limits)
-    threading.Timer(0.2, stops.stop, ["SIGINT"]).start()
     began = time.monotonic()
     assert [one is None for one in asyncio.run(all_at_once())] == [False, True, False, True]
     assert time.monotonic() - began < 10

@@ -18,11 +18,10 @@ SLOW_S = 0.3
 class Worker(threading.Thread):
     """A window of one job at these places, which takes long to give up."""
 
-    def __init__(self, places: list[tuple[str, str, int]], lasts_s: float) -> None:
+    def __init__(self, places: list[tuple[str, str, int]]) -> None:
         super().__init__(daemon=True)
         self.places = places
-        self.lasts_s = lasts_s
-        self.began, self.ended = threading.Event(), 0.0
+        self.began, self.may_end, self.ended = threading.Event(), threading.Event(), 0.0
         self.is_cancelled = False
 
     def run(self) -> None:
@@ -35,7 +34,8 @@ class Worker(threading.Thread):
     async def job(self) -> None:
         self.began.set()
         try:
-            await asyncio.sleep(self.lasts_s)
+            while not self.may_end.is_set():
+                await asyncio.sleep(0.01)
         finally:
             await asyncio.sleep(SLOW_S)  # as a sandbox's session takes some time to end
             self.ended = time.monotonic()
@@ -43,7 +43,7 @@ class Worker(threading.Thread):
 
 def test_a_window_begins_when_nothing_of_the_one_before_goes_on():
     """Not when it has only been told to stop: until then it may still write answers."""
-    first = Worker(PLACES, 60.0)
+    first = Worker(PLACES)
     first.start()
     first.began.wait()
     with opened(PLACES[1:]):
@@ -55,11 +55,12 @@ def test_a_window_begins_when_nothing_of_the_one_before_goes_on():
 
 def test_windows_of_other_places_are_left_alone():
     """Two shards of one ask, beside one another."""
-    first = Worker(PLACES[:1], 0.1)
+    first = Worker(PLACES[:1])
     first.start()
     first.began.wait()
     with opened(PLACES[1:]):
         assert not first.ended
+    first.may_end.set()
     first.join()
     assert not first.is_cancelled
 
@@ -68,15 +69,16 @@ def test_a_window_that_was_given_up_before_it_began_does_nothing():
     """Its jobs are cancelled as soon as there are any."""
     with opened(PLACES) as window:
         window.give_up()
-        began = []
+        done = []
 
         async def job() -> None:
-            began.append(1)
-            await asyncio.sleep(60.0)
+            await asyncio.sleep(SLOW_S)
+            done.append(1)
 
         with pytest.raises(CancelledError):
-            Client(Rehearsal()).run_window([job], began=window.runs)
-    assert len(began) <= 1
+            Client(Rehearsal()).run_window([job] * 3, began=window.runs)
+        time.sleep(2 * SLOW_S)
+    assert done == []
 
 
 def test_what_a_failed_window_has_begun_is_over_when_it_returns():
