@@ -19,6 +19,7 @@ from transforms.engines.endpoint import Endpoint
 from transforms.engines.engine import Attempted, Message, Reply, Sampling, Turn
 from transforms.engines.flags import deciding
 from transforms.engines.rehearsal import Rehearsal
+from transforms.engines.stops import Stops
 from transforms.engines.usage import EngineUsage
 from transforms.engines.vllm import Vllm
 from transforms.errors import EngineDown
@@ -278,6 +279,42 @@ def test_a_crash_loses_no_request(served, place):
     answered = asyncio.run(run())
     assert all(isinstance(one.result, Reply) for one in answered)
     assert max(one.attempts for one in answered) > 1
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_stop_does_not_wait_for_an_engine_that_loads(restarts, served, tmp_path, place):
+    """Nor for one that is started again; another run's turn, which waits beside, is answered."""
+    served(latency_s=1.0)
+    program, held = tmp_path / "vllm.py", tmp_path / "held"
+    wait = f"import os, time\nwhile os.path.exists({str(held)!r}): time.sleep(0.05)\n"
+    program.write_text(wait + program.read_text())
+    stops = Stops(str(tmp_path / "store"))
+
+    async def run() -> tuple[list[Attempted | None], Attempted]:
+        transport = Vllm(model="rehearsal").open()
+        if restarts:
+            await asked(transport, turn(0))
+        held.touch()
+        waiting = [
+            asyncio.create_task(stops.sent("ask", turn(number), transport.complete))
+            for number in (1, 2)
+        ]
+        other = asyncio.create_task(transport.complete(turn(3)))
+        if restarts:
+            await asyncio.sleep(0.3)
+            kill_the_engine(place)
+        await asyncio.sleep(1.0)
+        assert not any(task.done() for task in (*waiting, other))
+        stops.stop("SIGINT")
+        withheld = await asyncio.wait_for(asyncio.gather(*waiting), 20)
+        held.unlink()
+        answered = await other
+        await transport.close()
+        return withheld, answered
+
+    withheld, answered = asyncio.run(run())
+    assert withheld == [None, None]
+    assert isinstance(answered.result, Reply)
 
 
 def test_an_engine_that_does_not_start_is_one_error(monkeypatch, place):
