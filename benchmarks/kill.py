@@ -182,6 +182,8 @@ def killed(run: subprocess.Popen[str], is_there: Callable[[], bool]) -> float:
     finally:
         run.kill()
         run.wait()
+        if run.stderr:
+            run.stderr.close()
     return time.monotonic() - began
 
 

@@ -27,7 +27,7 @@ from transforms.engines.engine import (
     Turn,
 )
 from transforms.engines.progress import progress_of
-from transforms.engines.stops import stops_of
+from transforms.engines.stops import Withheld, stops_of
 from transforms.engines.store import Window, shard_of
 from transforms.engines.usage import EngineUsage
 from transforms.errors import EngineDown, RunError
@@ -307,10 +307,14 @@ class Conversations:
         return outcome
 
     async def _send(self, talk: "_Talk", turn: Turn) -> Attempted:
-        with self._progress.asking():
-            attempted = await self._client.complete(turn)
-        talk.asked = self._has_asked = True
         self._tally.asked += 1
+        try:
+            with self._progress.asking():
+                attempted = await self._client.complete(turn)
+        except Withheld:
+            self._tally.asked -= 1
+            raise
+        talk.asked = self._has_asked = True
         return attempted
 
     async def _value(self, talk: "_Talk", reply: Reply) -> Any:
