@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from transforms.engines.windows import give_up_all
 from transforms.errors import Stopped
 from transforms.files import is_remote, names_in, remove, writing
 
@@ -242,7 +243,10 @@ class _Held(Attempt):
 
     def _beat(self) -> None:
         while not self._left.wait(self._every_s):
-            self._write("held")
+            if _file(self.unit, self._number + 1).exists():
+                give_up_all()  # what would be asked is asked by another
+            else:
+                self._write("held")
 
     def _write(self, state: str) -> None:
         self._beats += 1

@@ -220,6 +220,11 @@ def _beam_options(flags: Sequence[str]) -> PipelineOptions:
     named = (standard.runner or "").lower()
     names = {name.lower(): name for name in StandardOptions.KNOWN_RUNNER_NAMES}
     standard.runner = names.get(named) or names.get(f"{named}runner") or standard.runner  # as Beam
+    if standard.runner and "." not in standard.runner and standard.runner not in names.values():
+        raise UsageError(
+            f"--runner {standard.runner}: there is no such runner; drop it, or take FlinkRunner, "
+            "DataflowRunner or PortableRunner"
+        )
     if standard.runner in (None, "DirectRunner"):  # what that picks depends on the graph
         standard.runner = IN_PROCESS
     setup = options.view_as(SetupOptions)

@@ -216,7 +216,11 @@ def _plan(
     for title in ("stage", "model", "calls", "tokens in", "tokens out", "cost"):
         left = title in ("stage", "model")
         table.add_column(
-            title, justify="left" if left else "right", no_wrap=title != "model", overflow="fold"
+            title,
+            justify="left" if left else "right",
+            no_wrap=title != "model",
+            overflow="fold",
+            min_width=10 if title == "model" else None,
         )
     for stage in launch.run.stages:
         if stage.ask is None:

@@ -539,7 +539,7 @@ def _reasons(paths: Iterable[str]) -> Iterable[str]:
 
 
 def _write_json(content: Mapping[str, Any], path: str) -> None:
-    write_whole(path, json.dumps(content, indent=2, sort_keys=True).encode() + b"\n")
+    write_whole(path, json.dumps(content, indent=2).encode() + b"\n")
 
 
 def _last_line(error: BaseException) -> str:

@@ -123,7 +123,10 @@ def _shards(prefix: str, ids: set[str]) -> Iterator[str]:
     named = (of_kind.fullmatch(file.name) for file in files_below(folder))
     first = next(filter(None, named), None)
     if first is None:
-        raise InputError(f"{prefix}-….parquet is missing; run the same command again")
+        raise InputError(
+            f"{prefix}-….parquet is missing; without the work folder only data/ and the "
+            "report tell of rows"
+        )
     num_shards = int(first[1])
     for shard in sorted({shard_of(name, num_shards) for name in ids}):
         yield shard_path(prefix, shard, num_shards)

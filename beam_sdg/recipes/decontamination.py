@@ -11,7 +11,7 @@ import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, get_args
+from typing import Any
 from urllib.parse import quote
 
 import pydantic
@@ -42,7 +42,7 @@ from transforms.decontamination.records import (
     Similar,
     SimilarPair,
 )
-from transforms.decontamination.reference import NEIGHBOURS, MatchSettings, Method
+from transforms.decontamination.reference import NEIGHBOURS, MatchSettings
 from transforms.decontamination.similar import FindSimilar
 from transforms.engines.rehearsal import Rehearsal
 from transforms.errors import UsageError
@@ -146,8 +146,8 @@ def decontaminate(
         },
         inputs=labelled,
         takes=Every(f"{NAME}.similar"),
-        tell=functools.partial(found_in, benchmarks),
-        reports=write_pairs,
+        tell=functools.partial(found_in, benchmarks, settings.contamination_methods),
+        reports=functools.partial(write_pairs, tuple(benchmarks.counts())),
     )
     put = put or (unchanged if config.remove_contaminated else into_extra)
     yield Stage(
@@ -160,13 +160,15 @@ def decontaminate(
     )
 
 
-def found_in(benchmarks: BenchmarkSources, paths: Sequence[str]) -> dict[str, dict[str, int]]:
+def found_in(
+    benchmarks: BenchmarkSources, methods: Sequence[str], paths: Sequence[str]
+) -> dict[str, dict[str, int]]:
     """Of each benchmark: its rows, those that some record has, and such records by method.
 
     `unchecked` are the records of which nobody could say; they are in no other number.
     """
     told = {
-        name: {"rows": rows, "found": 0, **dict.fromkeys(get_args(Method), 0), UNCHECKED: 0}
+        name: {"rows": rows, "found": 0, **dict.fromkeys(methods, 0), UNCHECKED: 0}
         for name, rows in benchmarks.counts().items()
     }
     found: set[tuple[str, str]] = set()
@@ -181,20 +183,23 @@ def found_in(benchmarks: BenchmarkSources, paths: Sequence[str]) -> dict[str, di
     return told
 
 
-def write_pairs(paths: Sequence[str], folder: str) -> None:
+def write_pairs(benchmarks: Sequence[str], paths: Sequence[str], folder: str) -> None:
     """Write each benchmark's rows beside what is like them: contamination/BENCHMARK.jsonl.
 
-    All pairs, those that were found to differ too, in the order of the records.
+    All pairs, those that were found to differ too, in the order of the records; of a benchmark that
+    nothing is like, an empty file.
     """
     with contextlib.ExitStack() as stack:
-        files: dict[str, IO[bytes]] = {}
+        files = {
+            name: stack.enter_context(
+                whole_file(f"{folder}/contamination/{quote(name, safe='')}.jsonl")
+            )
+            for name in benchmarks
+        }
         for label in (one for path in paths for one in read_shard(path, ContaminationLabel)):
             for finding in label.findings:
-                name = finding.match.benchmark
-                if name not in files:
-                    path = f"{folder}/contamination/{quote(name, safe='')}.jsonl"
-                    files[name] = stack.enter_context(whole_file(path))
-                files[name].write(canonical_json(_pair(label, finding)).encode() + b"\n")
+                line = canonical_json(_pair(label, finding)).encode() + b"\n"
+                files[finding.match.benchmark].write(line)
 
 
 def _pair(label: ContaminationLabel, finding: Finding) -> dict[str, Any]:

@@ -226,6 +226,14 @@ def test_a_store_that_workers_do_not_have_is_refused(flags, wanted, tmp_path, ca
     assert not list(tmp_path.iterdir())
 
 
+def test_a_runner_that_there_is_not_is_bad_usage(tmp_path, capsys):
+    """Before a folder is made."""
+    output = tmp_path / "out"
+    assert main(["infinibyte", "--runner=NoSuchRunner", f"--output={output}"]) == USAGE
+    assert "--runner NoSuchRunner: there is no such runner" in capsys.readouterr().err
+    assert not output.exists()
+
+
 def test_a_folder_of_other_files_is_left_alone(beam_sdg_command, tmp_path):
     """A folder with foreign files, or a file, is refused as output."""
     (tmp_path / "thesis.tex").write_text("x")

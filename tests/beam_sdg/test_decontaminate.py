@@ -76,9 +76,9 @@ def plan_of(
         return {"verdict": "contaminated", "found": {equal[0]: ("exact", ())}}
     own = runs(text)
     shares = {one: len(own & runs(one)) / len(runs(one)) for one in texts if own & runs(one)}
-    best = sorted(shares, key=lambda one: (-shares[one], " ".join(words(one))))[:TOP_K]
-    if certain := [one for one in best if shares[one] >= SHARE]:
+    if certain := [one for one in shares if shares[one] >= SHARE]:
         return {"verdict": "contaminated", "found": {one: ("ngrams", ()) for one in certain}}
+    best = sorted(shares, key=lambda one: (-shares[one], " ".join(words(one))))[:TOP_K]
     overlap = planned.generator(PROMPT).overlap
     votes: dict[str, list[str]] = {}
     order = sorted(best, key=lambda one: -round(shares[one], 4))

@@ -188,8 +188,10 @@ def test_a_process_that_slept_in_a_slice_finds_the_dataset_there(
     assert "is complete" not in ended(
         start(output, "--shard=2/2", f"--endpoint={stub({}, '--log', str(logs[1]))}")
     )
+    before = keys(logs[0])
     asleep.send_signal(signal.SIGCONT)
     assert "is complete; there is nothing to do" in ended(asleep)
+    assert len(keys(logs[0]) - before) < 16  # it stops asking, though its slice has 16 more
     assert files_of(output) == undisturbed[0]
     assert not (output / ".work" / "tmp").exists()
     assert not (output / ".publishing").exists()

@@ -38,7 +38,9 @@ class MatchSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
         "with fewer a model is asked",
     )
     similar_top_k: int = pydantic.Field(
-        3, ge=1, description="benchmark rows that each method finds for a record, at most"
+        3,
+        ge=1,
+        description="benchmark rows that each method finds for a record, at most; certain ones are all found",
     )
     similarity_threshold: float = pydantic.Field(
         0.7, ge=-1, le=1, description="the least cosine of a neighbour"
@@ -121,8 +123,10 @@ class Reference:
         shared = Counter(number for run in own for number in self._runs.get(run, ()))
         shares = {number: count / self._totals[number] for number, count in shared.items()}
         best = sorted(shares, key=lambda number: (-shares[number], number))
-        for number in best[: self._settings.similar_top_k]:
+        for rank, number in enumerate(best):
             is_certain = shares[number] >= self._settings.ngram_share
+            if rank >= self._settings.similar_top_k and not is_certain:
+                break
             yield number, NGRAMS, round(shares[number], 4), is_certain
 
     def _merged(self, found: Iterable[tuple[int, str, float, bool]]) -> list[Match]:

@@ -42,6 +42,14 @@ class Opened:
             future.cancel()
 
 
+def give_up_all() -> None:
+    """Let every window of this process end with an error: nobody waits for what they do."""
+    with _lock:
+        windows = set(_open.values())
+    for window in windows:
+        window.give_up()
+
+
 @contextlib.contextmanager
 def opened(places: Collection[Place]) -> Iterator[Opened]:
     """Be the only window of this process at these places; one that was there is given up first."""

@@ -66,11 +66,13 @@ def test_a_row_shorter_than_a_run_is_found_whole_or_not_at_all():
 
 
 def test_only_the_best_rows_are_found():
-    """As many as are asked for, by the share of their runs, then in the order of their texts."""
+    """As many as are asked for, by the share of their runs; and all that are certain."""
     rows = [BenchmarkRow("b", str(n), f"{STORY} {'And on. ' * n}") for n in range(6)]
-    found = matches(STORY, rows, similar_top_k=2, contamination_methods=("ngrams",))
+    only = {"similar_top_k": 2, "contamination_methods": ("ngrams",)}
+    found = matches(STORY, rows, ngram_share=1.0, **only)
     assert [match.row for match in found] == ["0", "1"]
     assert found[0].score == 1.0 > found[1].score
+    assert [match.row for match in matches(STORY, rows, **only)] == [str(n) for n in range(6)]
 
 
 @given(st.permutations(ROWS))
