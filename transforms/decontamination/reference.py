@@ -40,7 +40,8 @@ class MatchSettings(pydantic.BaseModel, frozen=True, extra="forbid"):
     similar_top_k: int = pydantic.Field(
         3,
         ge=1,
-        description="benchmark rows that each method finds for a record, at most; certain ones are all found",
+        description="benchmark rows that each method finds for a record, at most, but for certain "
+        "ones",
     )
     similarity_threshold: float = pydantic.Field(
         0.7, ge=-1, le=1, description="the least cosine of a neighbour"
