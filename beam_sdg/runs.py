@@ -422,9 +422,11 @@ class Run:
         files = self.shards_of(stage.name, "rows")
         rows = sum(row_count(path) for path in files)
         reasons = Counter(_reasons(self.shards_of(stage.name, "rejects")))
+        made_from = stage.makes.made_from(files)
         if inputs:
             rows_in = stage.takes.rows_in({made.stage: made for made in inputs})
-            not_sampled = rows_in - rows - reasons.total() if stage.takes.leaves_out else 0
+            passed = rows if made_from is None else made_from
+            not_sampled = rows_in - passed - reasons.total() if stage.takes.leaves_out else 0
         else:
             counts = self._counts(stage.name)
             rows_in, not_sampled = counts.get("read", 0), counts.get("usable", 0) - rows
@@ -438,7 +440,7 @@ class Run:
             rows=rows,
             rejects=dict(sorted(reasons.items())),
             not_sampled=not_sampled,
-            made_from=stage.makes.made_from(files),
+            made_from=made_from,
             partial=NOT_SENT in reasons or any(made.partial for made in inputs),
             told=stage.tell(files) if stage.tell else {},
         )

@@ -354,7 +354,7 @@ def test_a_row_is_shown_from_its_topic_on(small, capsys):
     assert main(["show", str(whole), made[0]]) == 0
     shown = re.findall(r"^([a-z]\S+) ─", capsys.readouterr().out, re.MULTILINE)
     written = [name for name in shown if name.startswith("generate_questions")]
-    assert len(written) == 1
+    assert written  # by one generator, or by both if they have written the same
     assert [name for name in shown if "." not in name] == [
         "topics", "subtopic_expansion", "plan_questions", *written, "filter_questions",
         "augment_similar_mcq_4", "filter_problems", "generate_solutions", "fill_majority_answer",

@@ -15,8 +15,8 @@ from transforms import files
 from transforms.errors import Stopped
 
 FLAGS = ("infinibyte", "--num_shards=2")
-MOVES = ("remove", "replace", "move_file", "_write", "write_manifest")
-INNER = ("remove", "move")
+MOVES = ("put_away", "replace", "move_file", "_write", "write_manifest")
+INNER = ("put_away", "remove", "move")
 
 
 class Reader:
