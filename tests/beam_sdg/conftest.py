@@ -1,6 +1,7 @@
 """What tests share: sources read by a pipeline, and finished datasets without a run."""
 
 import json
+import multiprocessing
 import socket
 import subprocess
 import sys
@@ -24,6 +25,9 @@ from transforms.codec import arrow_schema, from_row, to_json, to_row
 from transforms.records import Problem, Reject
 
 Dataset = Callable[..., tuple[RunManifest, str]]
+Start = Callable[..., Any]
+FORK = multiprocessing.get_context("forkserver")
+FORK.set_forkserver_preload(["tests.halting"])
 ORIGIN = pa.struct([("source", pa.string()), ("licence", pa.string())])
 CALL = pa.struct([("ask", pa.string()), ("model", pa.string()), ("turns", pa.int64())])
 SCHEMA = pa.schema(
@@ -36,6 +40,22 @@ SCHEMA = pa.schema(
         pa.field("provenance", pa.struct([("a", ORIGIN), ("calls", pa.list_(CALL))])),
     ]
 )
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a function in a process of its own, which does not outlive the test."""
+    started: list[Any] = []
+
+    def start(function: Callable[..., None], *arguments: object) -> Any:
+        started.append(FORK.Process(target=function, args=arguments))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.join()
 
 
 @pytest.fixture

@@ -1,24 +1,21 @@
 """Claims: processes that race for units do each once, whoever dies, sleeps or comes late."""
 
 import itertools
-import multiprocessing
 import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from beam_sdg.claims import Attempt, Claims, SharedClaims, TakenOver
+from tests.beam_sdg.conftest import FORK
 from transforms.errors import Stopped
 
-FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["beam_sdg.claims"])
 DEAD_AFTER_S = 2.0
-Start = Callable[..., Any]
 
 
 def make(folder: str, number: int, of: int, units: int, work_s: float, barrier: Any = None) -> None:
@@ -70,22 +67,6 @@ def until(condition: Callable[[], object], timeout_s: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start a function in a process of its own, which does not outlive the test."""
-    started: list[Any] = []
-
-    def start(function: Callable[..., None], *arguments: object) -> Any:
-        started.append(FORK.Process(target=function, args=arguments))
-        started[-1].start()
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.join()
 
 
 def test_a_run_that_is_alone_does_what_is_not_done(tmp_path):

@@ -4,11 +4,9 @@ Each test goes through all steps, until one is not come to any more.
 """
 
 import contextlib
-import multiprocessing
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +24,7 @@ from tests.halting import (
     undisturbed,
 )
 
-FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["tests.halting"])
 DATASET = {"data", "rejects", "README.md", "manifest.json", ".work"}
-
-
-@pytest.fixture
-def start() -> Iterator[Any]:
-    """Start a process that halts, and wait until it has halted or ended."""
-    started: list[Any] = []
-
-    def start(*given: object) -> Any:
-        started.append(FORK.Process(target=halting, args=given))
-        started[-1].start()
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.join()
 
 
 def is_suspended(process: Any) -> bool:
@@ -67,7 +47,7 @@ def test_a_dataset_that_is_replaced_is_the_old_one_the_new_one_or_none(tmp_path,
     for step in range(100):
         undisturbed(published, tmp_path, 3, 0)
         assert rows_there(output) == 3
-        process = start(published, str(tmp_path), 5, 0, how, step)
+        process = start(halting, published, str(tmp_path), 5, 0, how, step)
         process.join(60)
         left.append(rows_there(output))
         undisturbed(published, tmp_path, 5, 0)
@@ -88,7 +68,7 @@ def test_a_process_that_slept_in_its_publication_changes_nothing(tmp_path, start
     for step in range(100):
         folder = tmp_path / str(step)
         shutil.copytree(tmp_path / "before", folder)
-        asleep = start(published, str(folder), 5, 1, signal.SIGSTOP, step)
+        asleep = start(halting, published, str(folder), 5, 1, signal.SIGSTOP, step)
         was_suspended = is_suspended(asleep)
         undisturbed(published, folder, 5, 2)
         assert rows_there(folder / "out") == 5
@@ -109,7 +89,7 @@ def test_a_process_that_slept_while_it_kept_its_rows_changes_nothing(tmp_path, s
     """Wherever it was suspended: the rows of the one that took over stay, and their marks."""
     for step in range(100):
         folder = tmp_path / str(step)
-        asleep = start(kept, str(folder), 5, 1, signal.SIGSTOP, step)
+        asleep = start(halting, kept, str(folder), 5, 1, signal.SIGSTOP, step)
         was_suspended = is_suspended(asleep)
         undisturbed(kept, folder, 5, 2)
         stages = folder / "out" / ".work" / "stages"
@@ -131,7 +111,7 @@ def test_a_process_that_slept_while_it_took_back_what_it_could_not_count_changes
     """A disk that could not be read for a moment: what another has published since then stays."""
     for step in range(100):
         folder = tmp_path / str(step)
-        asleep = start(miscounted, str(folder), 5, 1, signal.SIGSTOP, step)
+        asleep = start(halting, miscounted, str(folder), 5, 1, signal.SIGSTOP, step)
         if not is_suspended(asleep):
             break
         undisturbed(kept, folder, 5, 2)

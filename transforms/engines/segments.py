@@ -6,6 +6,7 @@ cannot append: there the lines of those seconds become a segment of their own, a
 segment that is just being written) are what a killed process loses.
 """
 
+import abc
 import contextlib
 import io
 import itertools
@@ -55,7 +56,7 @@ def segments_for(folder: str) -> Segments:
     return _Objects(folder) if is_remote(folder) else _Files(Path(folder))
 
 
-class _Flushed:
+class _Flushed(abc.ABC):
     """What is flushed every few seconds by a thread of its own, and when it is closed."""
 
     def __init__(self) -> None:
@@ -87,8 +88,9 @@ class _Flushed:
         while not self._is_closing.wait(FLUSH_AFTER_S):
             self._flush()
 
+    @abc.abstractmethod
     def _flush(self) -> None:
-        raise NotImplementedError
+        """Write what is not written yet, and note in `_fault` if that fails."""
 
 
 class _Files(_Flushed):

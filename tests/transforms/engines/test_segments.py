@@ -10,7 +10,7 @@ import pytest
 from tests.objects import VARIABLE
 from transforms.engines import segments as segments_module
 from transforms.engines.engine import Attempted, Reply
-from transforms.engines.store import AnswerStore, Faults
+from transforms.engines.store import AnswerStore, Faults, Window
 from transforms.engines.usage import EngineUsage
 from transforms.errors import RunError
 from transforms.files import files_below
@@ -54,6 +54,20 @@ def wait_for(condition) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def wait_until_full(window: Window) -> None:
+    """Append until that is refused, for want of room."""
+
+    def is_refused() -> bool:
+        try:
+            window.append(5, KEYS[1], reply("perhaps"))
+        except RunError as error:
+            assert "No space left on device" in str(error)
+            return True
+        return False
+
+    wait_for(is_refused)
 
 
 def test_what_a_window_appended_is_there_when_it_is_closed(store):
@@ -131,20 +145,11 @@ def test_a_write_that_fails_once_is_made_good(store, soon, monkeypatch):
         write_object(path, content)
 
     monkeypatch.setattr(segments_module, "write_object", write)
-    said = []
     with store.window([]) as window:
         window.append(5, KEYS[0], reply("kept"))
 
-        def is_refused() -> bool:
-            try:
-                window.append(5, KEYS[1], reply("perhaps"))
-            except RunError as error:
-                said.append(str(error))
-            return bool(said)
-
-        wait_for(is_refused)
+        wait_until_full(window)
         failing.clear()
-    assert "No space left on device" in said[0]
     assert found(store, KEYS[0]) == ["kept"]
 
 
@@ -214,22 +219,13 @@ def test_a_disk_that_only_a_flush_finds_full_ends_the_window(tmp_path, soon, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    said = []
     with (
         pytest.raises(RunError, match="No space left on device"),
         AnswerStore(str(tmp_path), "evals").window([]) as window,
     ):
         window.append(5, KEYS[0], reply("first"))
 
-        def is_refused() -> bool:
-            try:
-                window.append(5, KEYS[0], reply("first"))
-            except RunError as error:
-                said.append(str(error))
-            return bool(said)
-
-        wait_for(is_refused)
-    assert "No space left on device" in said[0]
+        wait_until_full(window)
 
 
 def test_what_came_before_a_line_that_a_full_disk_has_torn_is_flushed(
